@@ -1,0 +1,100 @@
+"""Which problems are asked: distributions over pairs of operands, and the split that holds problems out of training."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+Distribution = Literal["identical", "varying", "up_to", "mixture"]
+Split = Literal["all", "train", "test"]
+
+TEST_SHARE = 10
+"""One problem in ``TEST_SHARE`` belongs to the test split."""
+
+
+def is_test_problem(a: int, b: int) -> bool:
+    """Whether a problem is held out from training: a fixed hash of its text, so every program agrees."""
+    return zlib.crc32(f"{a}+{b}".encode()) % TEST_SHARE == 0
+
+
+@dataclass(frozen=True)
+class ProblemSampler:
+    """A distribution over pairs of operands.
+
+    :param digits: the longest operand, in digits, >= 1
+    :param distribution: how long the two operands are
+
+        - ``"identical"``: both have exactly ``digits`` digits
+        - ``"varying"``: one has ``digits`` digits, the other a length uniform in 1..``digits``; a coin toss says which
+        - ``"up_to"``: each has a length uniform in 1..``digits`` (pre-training: "balanced over 1..N")
+        - ``"mixture"``: the RL problems of arXiv:2502.06533. One operand has ``digits`` = N+k digits; the other, with
+          probability 1/2, a length uniform in 1..N, otherwise uniform in N+1..N+k; a coin toss says which is the long one
+    :param pretrained_digits: N, only read by ``"mixture"``: 1 <= N < ``digits``
+    :param split: ``"train"`` and ``"test"`` are disjoint (:func:`is_test_problem`); ``"all"`` is both
+    :raises TypeError, ValueError: if an argument breaks its constraint
+    """
+
+    digits: int
+    distribution: Distribution = "mixture"
+    pretrained_digits: int = 1
+    split: Split = "all"
+
+    def __post_init__(self) -> None:
+        _check_digits("digits", self.digits)
+        _check_digits("pretrained_digits", self.pretrained_digits)
+        for name, value, allowed in (
+            ("distribution", self.distribution, get_args(Distribution)),
+            ("split", self.split, get_args(Split)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, but it is {value!r}: choose one of these")
+        if self.distribution == "mixture" and self.pretrained_digits >= self.digits:
+            raise ValueError(
+                f"pretrained_digits must be < digits = {self.digits} for the mixture, but it is {self.pretrained_digits}: "
+                "lower it, or choose distribution='varying'"
+            )
+
+    def sample(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Draw one problem.
+
+        :param rng: the only source of randomness
+        :return: the operands ``(a, b)`` as Python ints
+        """
+        while True:
+            a, b = (_sample_operand(rng, length) for length in self._sample_lengths(rng))
+            if self.split == "all" or is_test_problem(a, b) == (self.split == "test"):
+                return a, b
+
+    def _sample_lengths(self, rng: np.random.Generator) -> tuple[int, int]:
+        def uniform(low: int, high: int) -> int:
+            return int(rng.integers(low, high, endpoint=True))
+
+        match self.distribution:
+            case "identical":
+                return self.digits, self.digits
+            case "up_to":
+                return uniform(1, self.digits), uniform(1, self.digits)
+            case "varying":
+                other = uniform(1, self.digits)
+            case "mixture":
+                if rng.random() < 0.5:
+                    other = uniform(1, self.pretrained_digits)
+                else:
+                    other = uniform(self.pretrained_digits + 1, self.digits)
+        return (self.digits, other) if rng.random() < 0.5 else (other, self.digits)
+
+
+def _sample_operand(rng: np.random.Generator, length: int) -> int:
+    """A number of exactly ``length`` digits, uniform among them (one digit: 0..9)."""
+    digits = rng.integers(0, 10, size=length)
+    if length > 1:
+        digits[0] = rng.integers(1, 10)
+    return int("".join(map(str, digits)))
+
+
+def _check_digits(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, but it is {value!r}: pass a number of digits")
+    if value < 1:
+        raise ValueError(f"{name} must be >= 1, but it is {value}: pass a number of digits")

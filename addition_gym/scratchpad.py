@@ -1,0 +1,175 @@
+"""The scratchpad: the text of a problem, of its solution, and what can be read off them.
+
+The format is that of Lee et al. (2024), arXiv:2307.03381, as used by Vassoyan et al. (2025), arXiv:2502.06533::
+
+    Input:
+    345+67
+    Target:
+    <scratch>
+    [3,4,5] + [6,7] , A=[] , C=0 , 5+7+0=12 , A->2 , C->1
+    [3,4] + [6] , A=[2] , C=1 , 4+6+1=11 , A->1 , C->1
+    [3] + [] , A=[1,2] , C=1 , 3+0+1=4 , A->4 , C->0
+    [] + [] , A=[4,1,2] C=0 , END
+    </scratch>
+    4 1 2
+
+The *prompt* ends behind ``Target:``; the *completion*, which the model must write, starts with the line break after it and
+ends with the line break after the result.
+"""
+
+from typing import Literal, NamedTuple
+
+CLOSING = "\n</scratch>\n"
+"""What stands before the result line."""
+
+CRITICAL_LINES = 3
+"""Critical tokens sit in the first three decomposition lines (arXiv:2502.06533, Fig. 7)."""
+
+
+class CriticalToken(NamedTuple):
+    """A token of the solution that decides whether a digit beyond the pre-trained length survives the copy."""
+
+    position: int
+    """Index into :func:`solution`."""
+    line: int
+    """Decomposition line, from 1."""
+    operand: Literal[1, 2]
+    """Which operand's list it belongs to."""
+    kind: Literal["comma", "digit"]
+    """The comma before the digit, or the digit itself."""
+
+
+def check_operands(a: int, b: int) -> None:
+    """Refuse operands that the scratchpad cannot write.
+
+    :raises TypeError: if an operand is not an integer
+    :raises ValueError: if an operand is negative
+    """
+    for name, value in (("a", a), ("b", b)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"operand {name} must be a Python int, but it is {value!r}: convert it with int()")
+        if value < 0:
+            raise ValueError(f"operand {name} must be >= 0, but it is {value}: the scratchpad has no minus sign")
+
+
+def prompt(a: int, b: int) -> str:
+    """The text the model is given.
+
+    :param a: first operand, >= 0
+    :param b: second operand, >= 0
+    :return: for example ``"Input:\\n345+67\\nTarget:"``
+    :raises TypeError, ValueError: see :func:`check_operands`
+    """
+    check_operands(a, b)
+    return f"Input:\n{a}+{b}\nTarget:"
+
+
+def solution(a: int, b: int) -> str:
+    """The completion the model must write, from the first line break to the one after the result.
+
+    :param a: first operand, >= 0
+    :param b: second operand, >= 0
+    :return: the worked scratchpad and the result line
+    :raises TypeError, ValueError: see :func:`check_operands`
+    """
+    check_operands(a, b)
+    first, second = str(a), str(b)
+    digits: list[str] = []  # of the sum, most significant first
+    carry = 0
+    lines = ["", "<scratch>"]
+    for column in range(max(len(first), len(second))):
+        x, y = _drop_last(first, column), _drop_last(second, column)
+        x_digit, y_digit = x[-1:] or "0", y[-1:] or "0"
+        total = int(x_digit) + int(y_digit) + carry
+        lines.append(
+            f"{_bracket(x)} + {_bracket(y)} , A={_bracket(digits)} , C={carry} , "
+            f"{x_digit}+{y_digit}+{carry}={total} , A->{total % 10} , C->{total // 10}"
+        )
+        digits.insert(0, str(total % 10))
+        carry = total // 10
+    lines += [f"[] + [] , A={_bracket(digits)} C={carry} , END", "</scratch>", result_line(a, b), ""]
+    return "\n".join(lines)
+
+
+def result_line(a: int, b: int) -> str:
+    """The digits of ``a + b`` separated by single spaces, for example ``"4 1 2"``."""
+    return " ".join(str(a + b))
+
+
+def answer(completion: str) -> str | None:
+    """The result line of a completion: the first line after the line ``</scratch>``.
+
+    :param completion: what a model wrote, right or wrong
+    :return: the line without its line break, or ``None`` if the completion does not reach the end of one
+    """
+    _, closing, rest = completion.partition(CLOSING)
+    line, line_break, _ = rest.partition("\n")
+    return line if closing and line_break else None
+
+
+def is_correct(completion: str, a: int, b: int) -> bool:
+    """Whether a completion's result line is exactly that of ``a + b``. The scratchpad above it is not judged."""
+    return answer(completion) == result_line(a, b)
+
+
+def first_error(completion: str, a: int, b: int) -> int:
+    """Where a completion first departs from the solution.
+
+    :param completion: what a model wrote
+    :return: index of the first character that differs from ``solution(a, b)``, the length of the shorter of the two if one
+        is a proper prefix of the other, or -1 if they are equal
+    """
+    expected = solution(a, b)
+    if completion == expected:
+        return -1
+    for index, (given, right) in enumerate(zip(completion, expected, strict=False)):
+        if given != right:
+            return index
+    return min(len(completion), len(expected))
+
+
+def longest_text(digits: int) -> int:
+    """Length in tokens of the longest prompt and solution for operands of at most ``digits`` digits."""
+    nines = 10**digits - 1
+    return len(prompt(nines, nines)) + len(solution(nines, nines))
+
+
+def critical_tokens(a: int, b: int, pretrained_digits: int) -> list[CriticalToken]:
+    """The tokens that decide whether a number longer than the model was pre-trained on survives the copy.
+
+    In line ``j`` of the first three decomposition lines a list holds the first ``d - j + 1`` digits of an operand of ``d``
+    digits; the model has seen at most ``N - j + 1`` there. For each operand with ``d > N`` the digits beyond that, and the
+    comma before each, are critical (arXiv:2502.06533, sections 4 and 5). This follows from the problem alone.
+
+    :param a: first operand, >= 0
+    :param b: second operand, >= 0
+    :param pretrained_digits: N, the longest operand of pre-training, >= 1
+    :return: the critical tokens, ordered by position; empty if neither operand is longer than N
+    :raises TypeError, ValueError: see :func:`check_operands`; ``ValueError`` if ``pretrained_digits < 1``
+    """
+    if pretrained_digits < 1:
+        raise ValueError(f"pretrained_digits must be >= 1, but it is {pretrained_digits}: pass the N of pre-training")
+    text = solution(a, b)
+    tokens = []
+    line_start = text.index("[")
+    for line in range(1, min(CRITICAL_LINES, max(len(str(a)), len(str(b)))) + 1):
+        list_start = line_start
+        for operand, value in ((1, a), (2, b)):
+            length = len(_drop_last(str(value), line - 1))
+            if len(str(value)) > pretrained_digits:
+                for index in range(max(pretrained_digits - line + 1, 0), length):
+                    position = list_start + 1 + 2 * index
+                    if index > 0:
+                        tokens.append(CriticalToken(position - 1, line, operand, "comma"))
+                    tokens.append(CriticalToken(position, line, operand, "digit"))
+            list_start = text.index("[", list_start + 1)
+        line_start = text.index("\n", line_start) + 1
+    return tokens
+
+
+def _drop_last(digits: str, count: int) -> str:
+    return digits[: max(len(digits) - count, 0)]
+
+
+def _bracket(digits: str | list[str]) -> str:
+    return "[" + ",".join(digits) + "]"

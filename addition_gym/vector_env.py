@@ -1,0 +1,195 @@
+"""``ScratchpadAdd-v0`` for many lanes at once: arrays in every step, Python only where an episode ends."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from addition_gym import scratchpad
+from addition_gym.env import (
+    DEFAULT_DIGITS,
+    Reward,
+    Tokens,
+    check_options,
+    check_problem,
+    end_of_episode,
+    failure_reward,
+    make_sampler,
+    resolve_max_tokens,
+    token_space,
+)
+from addition_gym.problems import Distribution, Split
+from addition_gym.vocabulary import PAD_TOKEN_ID, VOCAB_SIZE, decode, encode
+
+_CLOSING = encode(scratchpad.CLOSING)
+_LINE_BREAK = int(encode("\n")[0])
+_NO_OPERANDS = (0, 0)
+
+
+class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArray[Any]]):
+    """``num_envs`` lanes of :class:`addition_gym.env.ScratchpadAddEnv`, whose docstring is the manual.
+
+    Row i of an environment seeded with s replays the scalar environment seeded with s + i, step for step. A lane that ends
+    is reset within the same step (``AutoresetMode.SAME_STEP``): the returned observation is that of its next episode, and
+    ``info["final_obs"]`` and ``info["final_info"]`` hold the last of the old one.
+
+    :param num_envs: number of lanes, >= 1
+    :raises TypeError, ValueError: if an argument breaks its constraint
+
+    The other arguments are those of the scalar environment. ``render()`` returns one text a lane.
+    """
+
+    metadata = {"render_modes": ["ansi"], "autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        digits: int = DEFAULT_DIGITS,
+        distribution: Distribution = "mixture",
+        pretrained_digits: int | None = None,
+        split: Split = "all",
+        reward: Reward = "binary",
+        max_tokens: int | None = None,
+        render_mode: Literal["ansi"] | None = None,
+    ):
+        if not isinstance(num_envs, int) or isinstance(num_envs, bool):
+            raise TypeError(f"num_envs must be an int, but it is {num_envs!r}: pass a number of lanes")
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be >= 1, but it is {num_envs}: pass a number of lanes")
+        if render_mode not in (None, "ansi"):
+            raise ValueError(f"render_mode must be None or 'ansi', but it is {render_mode!r}: choose one of these")
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.sampler = make_sampler(digits, distribution, pretrained_digits, split)
+        self.failure_reward = failure_reward(reward)
+        self.max_tokens = resolve_max_tokens(max_tokens, digits)
+        self.single_observation_space = token_space(self.max_tokens)
+        self.single_action_space = spaces.Discrete(VOCAB_SIZE)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rows = np.arange(num_envs)
+        self._rngs: list[np.random.Generator] = []
+        self._seeds: list[int] = []
+        self._operands = [_NO_OPERANDS] * num_envs
+        self._tokens = np.full((num_envs, self.max_tokens), PAD_TOKEN_ID, dtype=np.int64)
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self._prompt_lengths = np.zeros(num_envs, dtype=np.int64)
+        self._scratch_closed = np.zeros(num_envs, dtype=np.bool_)
+        self._running = False
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Tokens, dict[str, Any]]:
+        """Start an episode in every lane.
+
+        :param seed: s seeds lane i with s + i; a sequence gives one seed a lane; None lets the streams go on
+        :param options: ``{"operands": [(a, b), ...]}`` sets the problem of every lane
+        :return: observations, int64 of shape ``(num_envs, max_tokens)``, and ``{"operands": ...}``
+        :raises TypeError, ValueError: as the scalar environment; ``ValueError`` if there is not one seed or problem a lane
+        """
+        problems = check_options(options).get("operands")
+        if problems is not None and len(problems) != self.num_envs:
+            raise ValueError(
+                f"options['operands'] must hold one pair for each of the num_envs = {self.num_envs} lanes, "
+                f"but it holds {len(problems)}: pass that many"
+            )
+        checked = None if problems is None else [check_problem(pair, self.max_tokens) for pair in problems]
+        self._seed_lanes(seed)
+        infos: dict[str, Any] = {}
+        for row in range(self.num_envs):
+            self._start_episode(row, None if checked is None else checked[row])
+            infos = self._add_info(infos, {"operands": self._operands[row]}, row)
+        self._running = True
+        return self._tokens.copy(), infos
+
+    def step(
+        self, actions: npt.NDArray[np.int64]
+    ) -> tuple[Tokens, npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
+        """Append a token to every lane.
+
+        :param actions: token ids in ``[0, VOCAB_SIZE)``, integers of shape ``(num_envs,)``
+        :return: observations ``(num_envs, max_tokens)``, rewards, terminations, truncations (all False) of shape
+            ``(num_envs,)``, and infos
+        :raises ValueError: before ``reset``, or if ``actions`` is not in the action space
+        :raises TypeError: if the actions are not integers
+        """
+        if not self._running:
+            raise ValueError("step needs running episodes, but there are none: call reset() first")
+        actions = np.asarray(actions)
+        if not np.issubdtype(actions.dtype, np.integer):
+            raise TypeError(f"actions must be integers, but their dtype is {actions.dtype}: pass token ids")
+        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= VOCAB_SIZE:
+            raise ValueError(
+                f"actions must be token ids in [0, {VOCAB_SIZE}) of shape ({self.num_envs},), but they are {actions!r}: "
+                "pass one id a lane, as addition_gym.encode returns"
+            )
+        self._tokens[self._rows, self._lengths] = actions
+        self._lengths += 1
+
+        terminations = (actions == PAD_TOKEN_ID) | (self._lengths == self.max_tokens)
+        line_ended = np.flatnonzero(actions == _LINE_BREAK)
+        if len(line_ended):
+            terminations[line_ended] |= self._scratch_closed[line_ended]
+            tails = self._lengths[line_ended, None] + np.arange(-len(_CLOSING), 0)
+            self._scratch_closed[line_ended] |= (self._tokens[line_ended[:, None], tails] == _CLOSING).all(axis=1)
+
+        rewards = np.zeros(self.num_envs)
+        infos: dict[str, Any] = {}
+        for row in np.flatnonzero(terminations):
+            completion = decode(self._tokens[row, self._prompt_lengths[row] : self._lengths[row]])
+            final_info = end_of_episode(completion, self._operands[row])
+            rewards[row] = 1.0 if final_info["is_success"] else self.failure_reward
+            final_obs = self._tokens[row].copy()
+            self._start_episode(row)
+            infos = self._add_info(
+                infos, {"final_obs": final_obs, "final_info": final_info, "operands": self._operands[row]}, row
+            )
+        return self._tokens.copy(), rewards, terminations, np.zeros(self.num_envs, dtype=np.bool_), infos
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Which actions are legal: all of them. Bool of shape ``(num_envs, VOCAB_SIZE)``."""
+        return np.ones((self.num_envs, VOCAB_SIZE), dtype=np.bool_)
+
+    def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The text so far of every lane if ``render_mode`` is ``"ansi"``."""
+        return tuple(decode(row) for row in self._tokens) if self.render_mode == "ansi" else None
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of every lane."""
+        return tuple(self._seeds)
+
+    @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The generator of every lane."""
+        return tuple(self._rngs)
+
+    def _seed_lanes(self, seed: int | Sequence[int | None] | None) -> None:
+        seeds = [None if seed is None else seed + row for row in self._rows.tolist()] if _is_one(seed) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(
+                f"seed must be an int, None, or one seed for each of the num_envs = {self.num_envs} lanes, "
+                f"but it holds {len(seeds)}: pass that many"
+            )
+        if not self._rngs:
+            self._rngs, self._seeds = map(list, zip(*(seeding.np_random(None) for _ in seeds), strict=True))
+        for row, lane_seed in enumerate(seeds):
+            if lane_seed is not None:
+                self._rngs[row], self._seeds[row] = seeding.np_random(lane_seed)
+
+    def _start_episode(self, row: int, operands: tuple[int, int] | None = None) -> None:
+        self._operands[row] = self.sampler.sample(self._rngs[row]) if operands is None else operands
+        prompt = encode(scratchpad.prompt(*self._operands[row]))
+        self._tokens[row] = PAD_TOKEN_ID
+        self._tokens[row, : len(prompt)] = prompt
+        self._lengths[row] = self._prompt_lengths[row] = len(prompt)
+        self._scratch_closed[row] = False
+
+
+def _is_one(seed: Any) -> bool:
+    return seed is None or isinstance(seed, int | np.integer)

@@ -1,0 +1,101 @@
+"""GPT-2 models: built from a size, or loaded from a folder in Hugging Face format and checked against what the task needs."""
+
+import math
+from pathlib import Path
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+TINY = Path(__file__).parent / "pretrained" / "tiny"
+"""The bundled pre-trained model; its ``README.md`` is the model card."""
+
+
+def build_gpt2(
+    vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_embd: int, pad_token_id: int
+) -> GPT2LMHeadModel:
+    """A GPT-2 with random weights, tied embeddings, no dropout, and a position table that starts as sinusoids.
+
+    Dropout is 0 so that sampling and training see one and the same distribution.
+
+    :param vocab_size: V, number of tokens
+    :param n_positions: longest text, in tokens
+    :param n_layer: number of transformer blocks
+    :param n_head: attention heads per block
+    :param n_embd: width D, a multiple of ``n_head``
+    :param pad_token_id: the padding token
+    :return: the model, in eval mode
+    :raises ValueError: if ``n_embd`` is not a multiple of ``n_head`` or a size is not positive
+    """
+    sizes = dict(vocab_size=vocab_size, n_positions=n_positions, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} must be >= 1, but it is {value}: pass a positive size")
+    if n_embd % n_head:
+        raise ValueError(f"n_embd must be a multiple of n_head = {n_head}, but it is {n_embd}: change one of them")
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            **sizes,
+            activation_function="gelu_pytorch_tanh",
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=pad_token_id,
+        )
+    )
+    with torch.no_grad():
+        model.transformer.wpe.weight.copy_(sinusoids(n_positions, n_embd) * model.config.initializer_range)
+    return model.eval()
+
+
+def sinusoids(n_positions: int, n_embd: int) -> torch.Tensor:
+    """The fixed position table of Vaswani et al. (2017), section 3.5, scaled to unit variance.
+
+    :return: float32 of shape ``(n_positions, n_embd)``
+    """
+    position = torch.arange(n_positions, dtype=torch.float32)[:, None]
+    frequency = torch.exp(torch.arange(0, n_embd, 2) * (-math.log(10_000.0) / n_embd))
+    table = torch.zeros(n_positions, n_embd)
+    table[:, 0::2] = torch.sin(position * frequency)
+    table[:, 1::2] = torch.cos(position * frequency[: n_embd // 2])
+    return table * math.sqrt(2)
+
+
+def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_token_id: int) -> GPT2LMHeadModel:
+    """Load a GPT-2 from a folder and check that it fits the task.
+
+    :param pretrained: ``"tiny"`` for the bundled model, or a folder in Hugging Face format
+    :param vocab_size: V of the task; the model must have exactly this many tokens
+    :param n_positions: longest text of the task, in tokens; the model must have at least this many positions
+    :param pad_token_id: the task's padding token, written into the model's configuration
+    :return: the model in float32, in eval mode, dropout 0
+    :raises ValueError: if the folder does not exist, holds no GPT-2, or does not fit
+    """
+    folder = TINY if str(pretrained) == "tiny" else Path(pretrained)
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"pretrained must be 'tiny' or a folder with a config.json, but it is {str(pretrained)!r}: "
+            "make one with `python -m train.pretrain`"
+        )
+    config = GPT2Config.from_pretrained(folder)
+    if config.model_type != "gpt2":
+        raise ValueError(
+            f"pretrained must hold a GPT-2, but {str(folder)!r} holds a {config.model_type!r}: choose another folder"
+        )
+    if config.vocab_size != vocab_size:
+        raise ValueError(
+            f"pretrained must have the vocabulary size of the environment, {vocab_size}, but {str(folder)!r} has "
+            f"{config.vocab_size}: pre-train on this environment's vocabulary"
+        )
+    if config.n_positions < n_positions:
+        raise ValueError(
+            f"pretrained must have at least {n_positions} positions (the environment's max_tokens), but {str(folder)!r} "
+            f"has {config.n_positions}: lower the environment's digits or max_tokens, or pre-train with more n_positions"
+        )
+    config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
+    config.pad_token_id = pad_token_id
+    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(
+        folder, config=config, dtype=torch.float32, local_files_only=True
+    )
+    return model.eval()
