@@ -1,21 +1,25 @@
-"""GPT-2 models: built from a size, or loaded from a folder in Hugging Face format and checked against what the task needs."""
+"""GPT-2 models: built from a configuration, or loaded from a folder and checked against what the task needs; and their trunk."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
 TINY = Path(__file__).parent / "pretrained" / "tiny"
 """The bundled pre-trained model; its ``README.md`` is the model card."""
 
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""Attention of one block: block index, queries, keys and values, each ``(B, H, T, D/H)``, to ``(B, H, T, D/H)``."""
 
-def build_gpt2(
+
+def gpt2_config(
     vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_embd: int, pad_token_id: int
-) -> GPT2LMHeadModel:
-    """A GPT-2 with random weights, tied embeddings, no dropout, and a position table that starts as sinusoids.
-
-    Dropout is 0 so that sampling and training see one and the same distribution.
+) -> GPT2Config:
+    """A GPT-2 of a given size, without dropout, so that sampling and training see one and the same distribution.
 
     :param vocab_size: V, number of tokens
     :param n_positions: longest text, in tokens
@@ -23,7 +27,6 @@ def build_gpt2(
     :param n_head: attention heads per block
     :param n_embd: width D, a multiple of ``n_head``
     :param pad_token_id: the padding token
-    :return: the model, in eval mode
     :raises ValueError: if ``n_embd`` is not a multiple of ``n_head`` or a size is not positive
     """
     sizes = dict(vocab_size=vocab_size, n_positions=n_positions, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
@@ -32,24 +35,31 @@ def build_gpt2(
             raise ValueError(f"{name} must be >= 1, but it is {value}: pass a positive size")
     if n_embd % n_head:
         raise ValueError(f"n_embd must be a multiple of n_head = {n_head}, but it is {n_embd}: change one of them")
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            **sizes,
-            activation_function="gelu_pytorch_tanh",
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=pad_token_id,
-        )
+    return GPT2Config(
+        **sizes,
+        activation_function="gelu_pytorch_tanh",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=pad_token_id,
     )
+
+
+def build_gpt2(config: GPT2Config) -> GPT2LMHeadModel:
+    """A GPT-2 with random weights, except the position table, which starts as sinusoids: they learn to copy far sooner.
+
+    :return: the model in float32, in eval mode
+    """
+    model = GPT2LMHeadModel(config)
     with torch.no_grad():
-        model.transformer.wpe.weight.copy_(sinusoids(n_positions, n_embd) * model.config.initializer_range)
+        table = sinusoids(config.n_positions, config.n_embd)
+        model.transformer.wpe.weight.copy_(table * config.initializer_range)
     return model.eval()
 
 
-def sinusoids(n_positions: int, n_embd: int) -> torch.Tensor:
+def sinusoids(n_positions: int, n_embd: int) -> Tensor:
     """The fixed position table of Vaswani et al. (2017), section 3.5, scaled to unit variance.
 
     :return: float32 of shape ``(n_positions, n_embd)``
@@ -91,7 +101,7 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
     if config.n_positions < n_positions:
         raise ValueError(
             f"pretrained must have at least {n_positions} positions (the environment's max_tokens), but {str(folder)!r} "
-            f"has {config.n_positions}: lower the environment's digits or max_tokens, or pre-train with more n_positions"
+            f"has {config.n_positions}: lower the environment's digits or max_tokens, or pre-train with more digits"
         )
     config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
     config.pad_token_id = pad_token_id
@@ -99,3 +109,32 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
         folder, config=config, dtype=torch.float32, local_files_only=True
     )
     return model.eval()
+
+
+def causal_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Every token attends to itself and to what stands before it; right padding then needs no mask."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def hidden_states(
+    model: GPT2Model, tokens: Tensor, positions: Tensor | None = None, attend: Attend = causal_attention
+) -> Tensor:
+    """The GPT-2 trunk with its attention left open, so that whole texts and cached decoding run the same code.
+
+    :param model: the trunk; its dropout is not applied
+    :param tokens: token ids, int64 of shape ``(B, T)``
+    :param positions: int64 of shape ``(B, T)`` or ``(1, T)``; ``0..T-1`` by default
+    :param attend: the attention
+    :return: final hidden states, ``(B, T, D)``; those of padding are meaningless
+    """
+    batch, length = tokens.shape
+    if positions is None:
+        positions = torch.arange(length, device=tokens.device)[None]
+    hidden = model.wte(tokens) + model.wpe(positions)  # (B, T, D)
+    for layer, block in enumerate(model.h):
+        qkv = block.attn.c_attn(block.ln_1(hidden)).view(batch, length, 3, model.config.n_head, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
+        attended = attend(layer, q, k, v).transpose(1, 2).reshape(batch, length, -1)
+        hidden = hidden + block.attn.c_proj(attended)
+        hidden = hidden + block.mlp(block.ln_2(hidden))
+    return model.ln_f(hidden)

@@ -1,0 +1,372 @@
+"""``PrioritizedKLPPO``: PPO on whole episodes of tokens, with a KL penalty to a frozen reference weighted by its certainty."""
+
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from agents.episode_buffer import EpisodeBatch, EpisodeBuffer
+from agents.losses import (
+    Certainty,
+    KLEstimator,
+    certainty_of,
+    check_certainty,
+    check_kl_estimator,
+    clipped_surrogate,
+    kl_per_token,
+)
+from agents.statistics import MaskedStatistics
+from agents.vec_env import VectorEnvAdapter
+from policies.policy import GPT2Policy, entropy
+
+
+class PrioritizedKLPPO(OnPolicyAlgorithm):
+    """PPO with the prioritized KL penalty of arXiv:2502.06533 in its loss.
+
+    A rollout is ``n_episodes`` whole episodes; the loss is ``L_PPO + vf_coef * L_V - ent_coef * H + kl_coef * L_KL``, where
+    ``L_KL = mean over completion tokens of J(s) ** kl_exponent * KL(pi || pi_ref)`` and J is the reference's certainty. The
+    penalty thus vanishes on critical tokens, where the reference is unsure, and stays everywhere else.
+
+    :param policy: ``"GPT2Policy"`` or a subclass of :class:`policies.GPT2Policy`
+    :param env: a token-level environment: a Gymnasium environment or its id, a Gymnasium ``VectorEnv`` or an SB3 ``VecEnv``
+    :param learning_rate: of the language model; a number, or a function of the remaining progress (1 to 0)
+    :param value_learning_rate: of the value head, likewise; None for the same as ``learning_rate``
+    :param n_episodes: episodes of a rollout, a multiple of the number of lanes
+    :param batch_size: episodes of a minibatch, 1 to ``n_episodes``
+    :param n_epochs: passes over a rollout. ``n_epochs=1, batch_size=n_episodes`` is A2C
+    :param gamma: discount
+    :param gae_lambda: lambda of generalised advantage estimation; 1 is plain Monte Carlo
+    :param clip_range: PPO's epsilon; a number, or a function of the remaining progress
+    :param normalize_advantage: whether to normalise advantages, over all tokens of a rollout
+    :param ent_coef: entropy coefficient
+    :param vf_coef: coefficient of the value loss (mean squared error)
+    :param max_grad_norm: largest norm of the gradient, of the language model and of the value head each
+    :param kl_coef: coefficient of the KL penalty, >= 0
+    :param kl_exponent: beta >= 0, how strongly certainty prioritises; 0 is the standard penalty
+    :param kl_estimator: ``"full"``, ``"k2"`` or ``"k3"``; see :func:`agents.losses.kl_per_token`
+    :param certainty: ``"negentropy"``, ``"min_entropy"`` or ``"max_prob"``; see :func:`agents.losses.certainty_of`
+    :param certainty_temperature: softmax temperature of the certainty, > 0
+    :param stats_window_size: episodes over which SB3's ``rollout/*`` are averaged
+    :param tensorboard_log: folder of the TensorBoard events, None for none
+    :param policy_kwargs: arguments of the policy, such as ``dict(pretrained="tiny")``
+    :param verbose: 0 nothing, 1 training output, 2 debugging
+    :param seed: of the problems, the sampling and the minibatches
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``
+    :param _init_setup_model: passed by SB3's ``load``
+    :raises TypeError, ValueError: if an argument breaks its constraint
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"GPT2Policy": GPT2Policy}
+    policy: GPT2Policy
+    rollout_buffer: EpisodeBuffer  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        policy: str | type[GPT2Policy],
+        env: GymEnv | gym.vector.VectorEnv | str,
+        learning_rate: float | Schedule = 3e-5,
+        value_learning_rate: float | Schedule | None = 1e-2,
+        n_episodes: int = 64,
+        batch_size: int = 8,
+        n_epochs: int = 1,
+        gamma: float = 1.0,
+        gae_lambda: float = 1.0,
+        clip_range: float | Schedule = 0.2,
+        normalize_advantage: bool = True,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        kl_coef: float = 0.2,
+        kl_exponent: float = 150.0,
+        kl_estimator: KLEstimator = "full",
+        certainty: Certainty = "negentropy",
+        certainty_temperature: float = 1.0,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ):
+        check_kl_estimator(kl_estimator)
+        check_certainty(certainty)
+        for name, value in (("kl_coef", kl_coef), ("kl_exponent", kl_exponent)):
+            if not value >= 0:
+                raise ValueError(f"{name} must be >= 0, but it is {value}: 0 switches it off")
+        for name, value in (("certainty_temperature", certainty_temperature), ("max_grad_norm", max_grad_norm)):
+            if not value > 0:
+                raise ValueError(f"{name} must be > 0, but it is {value}: pass a positive number")
+        for name, value in (("gamma", gamma), ("gae_lambda", gae_lambda)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], but it is {value}: 1 suits a terminal reward")
+        for name, count in (("n_episodes", n_episodes), ("batch_size", batch_size), ("n_epochs", n_epochs)):
+            if not isinstance(count, int) or isinstance(count, bool):
+                raise TypeError(f"{name} must be an int, but it is {count!r}: pass a whole number")
+            if count < 1:
+                raise ValueError(f"{name} must be >= 1, but it is {count}: pass a positive number")
+        if batch_size > n_episodes:
+            raise ValueError(
+                f"batch_size must be at most n_episodes = {n_episodes}, but it is {batch_size}: it counts whole episodes"
+            )
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            n_steps=n_episodes,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=False,
+            sde_sample_freq=-1,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        self.value_learning_rate = value_learning_rate
+        self.n_episodes = n_episodes
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.clip_range = clip_range
+        self.normalize_advantage = normalize_advantage
+        self.kl_coef = kl_coef
+        self.kl_exponent = kl_exponent
+        self.kl_estimator: KLEstimator = kl_estimator
+        self.certainty: Certainty = certainty
+        self.certainty_temperature = certainty_temperature
+        if _init_setup_model:
+            self._setup_model()
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As SB3's, and a Gymnasium ``VectorEnv`` is adapted."""
+        if isinstance(env, gym.vector.VectorEnv):
+            adapted = VectorEnvAdapter(env)
+            return VecMonitor(adapted) if monitor_wrapper else adapted
+        return OnPolicyAlgorithm._wrap_env(maybe_make_env(env, verbose), verbose, monitor_wrapper)
+
+    def _setup_model(self) -> None:
+        if self.n_episodes % self.n_envs:
+            raise ValueError(
+                f"n_episodes must be a multiple of the environment's lanes, {self.n_envs}, but it is {self.n_episodes}: "
+                "change one of them, so that every lane plays the same number of whole episodes"
+            )
+        self._setup_lr_schedule()
+        self.value_lr_schedule = (
+            self.lr_schedule if self.value_learning_rate is None else FloatSchedule(self.value_learning_rate)
+        )
+        self.clip_range_schedule = FloatSchedule(self.clip_range)
+        self.set_random_seed(self.seed)
+        self.batch_rng = np.random.default_rng(self.seed)
+        policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
+        assert isinstance(policy, GPT2Policy)
+        self.policy = policy.to(self.device)
+        # What rebuilds the policy from the state_dict alone: the pre-trained folder may be gone when the agent is loaded.
+        rebuild = {"pretrained": None, "config": policy.language_model.config.to_dict()}
+        self.policy_kwargs = {**self.policy_kwargs, **rebuild}
+        assert isinstance(self.action_space, spaces.Discrete)
+        self.rollout_buffer = EpisodeBuffer(
+            self.n_episodes,
+            policy.max_tokens,
+            int(self.action_space.n),
+            policy.pad_token_id,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+            device=self.device,
+        )
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer with ``n_episodes`` whole episodes, the same number from every lane.
+
+        Every lane is reset first. A lane that has done its share idles until the last one is done; its steps are not
+        counted and not seen by the statistics.
+
+        :param env: the training environment
+        :param callback: called at every step, and at the beginning and the end of the rollout
+        :param rollout_buffer: is emptied and filled
+        :param n_rollout_steps: SB3's argument, not used
+        :return: False if the callback stopped the rollout
+        """
+        del n_rollout_steps
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        callback.on_rollout_start()
+        cache = self.policy.make_cache(env.num_envs)
+        share = self.n_episodes // env.num_envs
+        episodes_done = np.zeros(env.num_envs, dtype=np.int64)
+        active = np.ones(env.num_envs, dtype=np.bool_)
+        idle_action = (self.policy.pad_token_id + 1) % rollout_buffer.vocab_size  # padding would end an episode a step
+        self._last_obs = env.reset()
+        while active.any():
+            obs = self._last_obs
+            assert isinstance(obs, np.ndarray)
+            obs_tensor = torch.as_tensor(obs, device=self.device)
+            decoded = self.policy.decode(obs_tensor, cache, active=torch.as_tensor(active, device=self.device))
+            actions, values, log_probs = (result.cpu().numpy() for result in decoded)
+            actions[~active] = idle_action
+            new_obs, rewards, dones, infos = env.step(actions)
+            dones = dones & active
+            infos = [info if is_active else {} for info, is_active in zip(infos, active, strict=True)]
+            self.num_timesteps += int(active.sum())
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            for lane in np.flatnonzero(dones):
+                if infos[lane].get("TimeLimit.truncated", False):
+                    rewards[lane] += self.gamma * self._value_of(infos[lane]["terminal_observation"])
+            lanes = np.flatnonzero(active)
+            rollout_buffer.add(
+                lanes * share + episodes_done[lanes],
+                obs[lanes],
+                actions[lanes],
+                rewards[lanes],
+                values[lanes],
+                log_probs[lanes],
+            )
+            episodes_done += dones
+            self._episode_num += int(dones.sum())
+            active = episodes_done < share
+            self._last_obs = new_obs
+        self._last_episode_starts = np.ones(env.num_envs, dtype=np.bool_)
+        rollout_buffer.compute_returns_and_advantage()
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _value_of(self, observation: np.ndarray) -> float:
+        with torch.no_grad():
+            return float(self.policy.predict_values(self.policy.obs_to_tensor(observation)[0]))  # type: ignore[arg-type]
+
+    def train(self) -> None:
+        """Update policy and value head from the rollout; log SB3's ``train/*`` and ``objective/*`` about the reference."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        clip_range = self.clip_range_schedule(self._current_progress_remaining)
+        buffer = self.rollout_buffer
+        explained = explained_variance(buffer.values[buffer.mask], buffer.returns[buffer.mask])
+        if self.normalize_advantage:
+            buffer.normalize_advantages()
+        self._read_reference(buffer)
+
+        statistics = MaskedStatistics()
+        for epoch in range(self.n_epochs):
+            for batch in buffer.batches(self.batch_size, self.batch_rng):
+                log_probs, values = self.policy.evaluate_sequences(batch.tokens, batch.mask)
+                log_prob = log_probs.gather(1, batch.actions[:, None])[:, 0]
+                surrogate, ratio = clipped_surrogate(log_prob, batch.old_log_prob, batch.advantages, clip_range)
+                token_entropy = entropy(log_probs)
+                kl = kl_per_token(log_probs, batch.reference_log_probs, batch.actions, self.kl_estimator)
+                policy_loss = surrogate.mean()
+                value_loss = F.mse_loss(values, batch.returns)
+                kl_loss = (batch.weights * kl).mean()
+                loss = (
+                    policy_loss
+                    + self.vf_coef * value_loss
+                    - self.ent_coef * token_entropy.mean()
+                    + self.kl_coef * kl_loss
+                )
+                self.policy.optimizer.zero_grad()
+                loss.backward()
+                for group in self.policy.optimizer.param_groups:
+                    torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
+                self.policy.optimizer.step()
+
+                n_tokens = len(batch.actions)
+                log_ratio = (log_prob - batch.old_log_prob).detach()
+                statistics.add("train/policy_gradient_loss", policy_loss, n_tokens)
+                statistics.add("train/value_loss", value_loss, n_tokens)
+                statistics.add("train/entropy_loss", -token_entropy.mean(), n_tokens)
+                statistics.add("train/kl_loss", kl_loss, n_tokens)
+                statistics.add("train/loss", loss, n_tokens)
+                statistics.add("train/approx_kl", (torch.exp(log_ratio) - 1 - log_ratio).mean(), n_tokens)
+                statistics.add("train/clip_fraction", ((ratio - 1).abs() > clip_range).float().mean(), n_tokens)
+                if epoch == 0:
+                    self._add_objective(statistics, batch, log_probs.detach(), token_entropy)
+            self._n_updates += 1
+
+        for name, value in statistics.means().items():
+            self.logger.record(name, value)
+        self.logger.record("objective/kl", statistics.total("objective/kl_per_token") / self.n_episodes)
+        self.logger.record("train/explained_variance", explained)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)
+
+    def _read_reference(self, buffer: EpisodeBuffer) -> None:
+        """Store the reference's log-probabilities and the weights of the penalty, once per rollout."""
+        certainties = []
+        for rows in np.array_split(np.arange(self.n_episodes), -(-self.n_episodes // self.batch_size)):
+            mask = torch.as_tensor(buffer.mask[rows], device=self.device)
+            logits = self.policy.reference_logits(torch.as_tensor(buffer.tokens[rows], device=self.device), mask)
+            certainty = certainty_of(logits, self.certainty, self.certainty_temperature)
+            log_probs = F.log_softmax(logits / self.policy.temperature, dim=-1)
+            where = np.zeros_like(buffer.mask)
+            where[rows] = buffer.mask[rows]
+            buffer.reference_log_probs[where] = log_probs.cpu().numpy()
+            buffer.weights[where] = (certainty**self.kl_exponent).cpu().numpy()
+            certainties.append(certainty)
+        weights = buffer.weights[buffer.mask]
+        self.logger.record("objective/certainty_mean", float(torch.cat(certainties).mean()))
+        self.logger.record("objective/weight_mean", float(weights.mean()))
+        self.logger.record("objective/weight_frac_lt_0.1", float((weights < 0.1).mean()))
+
+    def _add_objective(
+        self, statistics: MaskedStatistics, batch: EpisodeBatch, log_probs: torch.Tensor, token_entropy: torch.Tensor
+    ) -> None:
+        """Exact KL to the reference and entropy, per token, whatever estimator the loss uses."""
+        kl = kl_per_token(log_probs, batch.reference_log_probs, batch.actions, "full")
+        statistics.add("objective/kl_per_token", kl.mean(), len(kl))
+        statistics.add("objective/kl_weighted", (batch.weights * kl).mean(), len(kl))
+        statistics.add("objective/entropy", token_entropy.mean(), len(kl))
+
+    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
+        """As SB3's, with a learning rate of its own for the value head."""
+        super()._update_learning_rate(optimizers)
+        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+            for group in optimizer.param_groups:
+                if group.get("name") == "value":
+                    group["lr"] = self.value_lr_schedule(self._current_progress_remaining)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "PrioritizedKLPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train until at least ``total_timesteps`` completion tokens have been written; arguments as SB3's ``learn``."""
+        super().learn(
+            total_timesteps=total_timesteps,
+            callback=callback,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
+        self.logger.dump(self.num_timesteps)  # the last update, which SB3 would leave unwritten
+        return self
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """As SB3's, with the number of episodes."""
+        self.logger.record("time/episodes", self._episode_num)
+        super().dump_logs(iteration)
