@@ -1,6 +1,6 @@
 """``ScratchpadAdd-v0``: the scratchpad addition task as a Gymnasium environment, one token a step."""
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -89,7 +89,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     * v0: initial version
     """
 
-    metadata = {"render_modes": ["ansi", "human"], "render_fps": 30}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 30}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
                 "choose one of these"
             )
         self.render_mode = render_mode
-        self.observation_space = token_space(self.max_tokens)
+        self.observation_space: spaces.Box = token_space(self.max_tokens)
         self.action_space = spaces.Discrete(VOCAB_SIZE)
         self._operands: tuple[int, int] | None = None
         self._tokens = np.full(self.max_tokens, PAD_TOKEN_ID, dtype=np.int64)
@@ -161,7 +161,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         self._length += 1
         completion = decode(self._tokens[self._prompt_length : self._length])
         if self.render_mode == "human":
-            print(decode([action]), end="", flush=True)
+            print(decode(np.array([action])), end="", flush=True)
         result_line_ended = scratchpad.answer(completion) is not None
         terminated = result_line_ended or int(action) == PAD_TOKEN_ID or self._length == self.max_tokens
         if not terminated:
@@ -174,14 +174,12 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         """Which actions are legal, for sb3-contrib: all of them. Bool of shape ``(VOCAB_SIZE,)``."""
         return np.ones(VOCAB_SIZE, dtype=np.bool_)
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The text so far if ``render_mode`` is ``"ansi"``."""
         return decode(self._tokens) if self.render_mode == "ansi" else None
 
 
-def make_sampler(
-    digits: int, distribution: Distribution, pretrained_digits: int | None, split: Split
-) -> ProblemSampler:
+def make_sampler(digits: int, distribution: Distribution, pretrained_digits: int | None, split: Split) -> ProblemSampler:
     """The problem distribution of an environment; N is ``digits - 1`` if it is not given.
 
     :raises TypeError, ValueError: see :class:`addition_gym.problems.ProblemSampler`

@@ -33,8 +33,8 @@ class CriticalToken(NamedTuple):
     """Index into :func:`solution`."""
     line: int
     """Decomposition line, from 1."""
-    operand: Literal[1, 2]
-    """Which operand's list it belongs to."""
+    operand: int
+    """Which operand's list it belongs to, 1 or 2."""
     kind: Literal["comma", "digit"]
     """The comma before the digit, or the digit itself."""
 

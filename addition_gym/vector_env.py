@@ -1,7 +1,7 @@
 """``ScratchpadAdd-v0`` for many lanes at once: arrays in every step, Python only where an episode ends."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,10 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
     The other arguments are those of the scalar environment. ``render()`` returns one text a lane.
     """
 
-    metadata = {"render_modes": ["ansi"], "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["ansi"],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(
         self,
@@ -140,7 +143,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
 
         rewards = np.zeros(self.num_envs)
         infos: dict[str, Any] = {}
-        for row in np.flatnonzero(terminations):
+        for row in np.flatnonzero(terminations).tolist():
             completion = decode(self._tokens[row, self._prompt_lengths[row] : self._lengths[row]])
             final_info = end_of_episode(completion, self._operands[row])
             rewards[row] = 1.0 if final_info["is_success"] else self.failure_reward
@@ -155,7 +158,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         """Which actions are legal: all of them. Bool of shape ``(num_envs, VOCAB_SIZE)``."""
         return np.ones((self.num_envs, VOCAB_SIZE), dtype=np.bool_)
 
-    def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
+    def render(self) -> tuple[str, ...] | None:
         """The text so far of every lane if ``render_mode`` is ``"ansi"``."""
         return tuple(decode(row) for row in self._tokens) if self.render_mode == "ansi" else None
 
@@ -164,13 +167,18 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         """The seed of every lane."""
         return tuple(self._seeds)
 
-    @property
+    @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generator of every lane."""
         return tuple(self._rngs)
 
     def _seed_lanes(self, seed: int | Sequence[int | None] | None) -> None:
-        seeds = [None if seed is None else seed + row for row in self._rows.tolist()] if _is_one(seed) else list(seed)
+        if seed is None:
+            seeds: list[int | None] = [None] * self.num_envs
+        elif isinstance(seed, int | np.integer):
+            seeds = [int(seed) + row for row in range(self.num_envs)]
+        else:
+            seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(
                 f"seed must be an int, None, or one seed for each of the num_envs = {self.num_envs} lanes, "
@@ -189,7 +197,3 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         self._tokens[row, : len(prompt)] = prompt
         self._lengths[row] = self._prompt_lengths[row] = len(prompt)
         self._scratch_closed[row] = False
-
-
-def _is_one(seed: Any) -> bool:
-    return seed is None or isinstance(seed, int | np.integer)

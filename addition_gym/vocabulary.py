@@ -55,7 +55,6 @@ def decode(tokens: npt.ArrayLike) -> str:
         raise ValueError(f"tokens must have shape (n,), but it has shape {ids.shape}: decode one row at a time")
     if ids.min() < 0 or ids.max() >= VOCAB_SIZE:
         raise ValueError(
-            f"tokens must lie in [0, {VOCAB_SIZE}), but they span [{ids.min()}, {ids.max()}]: "
-            "pass ids of this vocabulary"
+            f"tokens must lie in [0, {VOCAB_SIZE}), but they span [{ids.min()}, {ids.max()}]: pass ids of this vocabulary"
         )
     return "".join(map(chr, _CODE_POINTS[ids[ids != PAD_TOKEN_ID]]))

@@ -31,8 +31,7 @@ def check_kl_estimator(kl_estimator: str) -> None:
         )
     if kl_estimator not in get_args(KLEstimator):
         raise ValueError(
-            f"kl_estimator must be one of {', '.join(get_args(KLEstimator))}, but it is {kl_estimator!r}: "
-            "choose one of these"
+            f"kl_estimator must be one of {', '.join(get_args(KLEstimator))}, but it is {kl_estimator!r}: choose one of these"
         )
 
 
@@ -62,9 +61,7 @@ def certainty_of(logits: Tensor, certainty: Certainty = "negentropy", temperatur
     return value.clamp(0, 1)  # rounding only
 
 
-def kl_per_token(
-    log_probs: Tensor, reference_log_probs: Tensor, actions: Tensor, kl_estimator: KLEstimator = "full"
-) -> Tensor:
+def kl_per_token(log_probs: Tensor, reference_log_probs: Tensor, actions: Tensor, kl_estimator: KLEstimator = "full") -> Tensor:
     """KL(pi || pi_ref) of every state, exact or estimated from the action that was sampled from pi.
 
     With ``l = log pi(a|s) - log pi_ref(a|s)`` (Schulman, "Approximating KL Divergence", 2020):
@@ -91,9 +88,7 @@ def kl_per_token(
     return torch.exp(-log_ratio) - 1 + log_ratio
 
 
-def clipped_surrogate(
-    log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, clip_range: float
-) -> tuple[Tensor, Tensor]:
+def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, clip_range: float) -> tuple[Tensor, Tensor]:
     """PPO's policy loss of every token (Schulman et al. 2017, Eq. 7), and the probability ratio.
 
     :param log_prob: log pi(a|s), ``(M,)``

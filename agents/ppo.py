@@ -214,9 +214,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         episodes_done = np.zeros(env.num_envs, dtype=np.int64)
         active = np.ones(env.num_envs, dtype=np.bool_)
         idle_action = (self.policy.pad_token_id + 1) % rollout_buffer.vocab_size  # padding would end an episode a step
-        self._last_obs = env.reset()
+        obs = env.reset()
         while active.any():
-            obs = self._last_obs
             assert isinstance(obs, np.ndarray)
             obs_tensor = torch.as_tensor(obs, device=self.device)
             decoded = self.policy.decode(obs_tensor, cache, active=torch.as_tensor(active, device=self.device))
@@ -245,8 +244,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             episodes_done += dones
             self._episode_num += int(dones.sum())
             active = episodes_done < share
-            self._last_obs = new_obs
-        self._last_episode_starts = np.ones(env.num_envs, dtype=np.bool_)
+            obs = new_obs
         rollout_buffer.compute_returns_and_advantage()
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -278,12 +276,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
                 policy_loss = surrogate.mean()
                 value_loss = F.mse_loss(values, batch.returns)
                 kl_loss = (batch.weights * kl).mean()
-                loss = (
-                    policy_loss
-                    + self.vf_coef * value_loss
-                    - self.ent_coef * token_entropy.mean()
-                    + self.kl_coef * kl_loss
-                )
+                loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * token_entropy.mean() + self.kl_coef * kl_loss
                 self.policy.optimizer.zero_grad()
                 loss.backward()
                 for group in self.policy.optimizer.param_groups:

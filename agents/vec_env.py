@@ -36,7 +36,10 @@ class VectorEnvAdapter(VecEnv):
 
     def reset(self) -> VecEnvObs:
         seed = None if all(lane_seed is None for lane_seed in self._seeds) else self._seeds
-        obs, infos = self.env.reset(seed=seed, options=self._shared_options())
+        obs, infos = self.env.reset(
+            seed=seed,  # type: ignore[arg-type]
+            options=self._shared_options(),
+        )
         self.reset_infos = self._lane_infos(infos)
         self._reset_seeds()
         self._reset_options()
@@ -76,9 +79,7 @@ class VectorEnvAdapter(VecEnv):
             raise ValueError(f"indices must name every lane, but it is {indices!r}: the lanes share one environment")
         setattr(self.env, attr_name, value)
 
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
-    ) -> list[Any]:
+    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
         """Call a method of the vector environment once; a result with one entry a lane is handed out by lane."""
         return self._by_lane(getattr(self.env, method_name)(*method_args, **method_kwargs), indices)
 

@@ -1,4 +1,4 @@
-"""GPT-2 models: built from a configuration, or loaded from a folder and checked against what the task needs; and their trunk."""
+"""GPT-2 models: built from a configuration or loaded from a checked folder; and the trunk that all code paths share."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +16,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Attention of one block: block index, queries, keys and values, each ``(B, H, T, D/H)``, to ``(B, H, T, D/H)``."""
 
 
-def gpt2_config(
-    vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_embd: int, pad_token_id: int
-) -> GPT2Config:
+def gpt2_config(vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_embd: int, pad_token_id: int) -> GPT2Config:
     """A GPT-2 of a given size, without dropout, so that sampling and training see one and the same distribution.
 
     :param vocab_size: V, number of tokens
@@ -105,9 +103,7 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
         )
     config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
     config.pad_token_id = pad_token_id
-    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(
-        folder, config=config, dtype=torch.float32, local_files_only=True
-    )
+    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
     return model.eval()
 
 

@@ -35,9 +35,7 @@ class KVCache:
 
 
 @torch.no_grad()
-def advance(
-    model: GPT2Model, cache: KVCache, tokens: Tensor, lengths: Tensor, active: Tensor | None = None
-) -> Tensor:
+def advance(model: GPT2Model, cache: KVCache, tokens: Tensor, lengths: Tensor, active: Tensor | None = None) -> Tensor:
     """Hidden state of the last token of every text.
 
     A text that continues what the cache holds by one token costs one token; any other is read from its beginning.

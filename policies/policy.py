@@ -52,7 +52,7 @@ class GPT2Policy(ActorCriticPolicy):
 
     language_model: GPT2LMHeadModel
     reference: GPT2LMHeadModel
-    value_net: nn.Sequential
+    value_net: nn.Sequential  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class GPT2Policy(ActorCriticPolicy):
 
     def get_distribution(self, obs: Tensor) -> Distribution:  # type: ignore[override]
         """SB3's distribution over the next token."""
-        return self.action_dist.proba_distribution(self._log_probs(self._last_hidden(obs)))  # type: ignore[call-arg]
+        return self.action_dist.proba_distribution(self._log_probs(self._last_hidden(obs)))
 
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]
         """Values ``(B, 1)``."""

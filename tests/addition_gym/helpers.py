@@ -37,9 +37,8 @@ def mutate(text: str, rng: np.random.Generator) -> str:
     while True:
         index = int(rng.integers(len(text)))
         character = ALPHABET[rng.integers(len(ALPHABET))]
-        kept = int(rng.integers(2))
-        inserted = character if kept or rng.random() < 0.5 else ""
-        mutant = text[:index] + inserted + text[index + 1 - kept :]
+        new, rest = [(character, index + 1), ("", index + 1), (character, index)][rng.integers(3)]
+        mutant = text[:index] + new + text[rest:]
         if mutant != text:
             return mutant
 

@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ STEP = re.compile(
 END = re.compile(r"\[\] \+ \[\] , A=\[([\d,]+)\] C=([01]) , END")
 
 
-def commas(digits) -> str:
-    return ",".join(str(digits)) if digits else ""
+def commas(digits: str) -> str:
+    return ",".join(digits)
 
 
 def test_the_example_of_the_paper():
@@ -68,8 +69,8 @@ def test_every_line_of_a_solution_is_sound(a, b):
     for column, line in enumerate(steps):
         x_list, y_list, done, carry_in, x, y, carry_again, total, digit, carry_out = STEP.fullmatch(line).groups()
         power = 10**column
-        assert x_list == (commas(a // power) if column < len(str(a)) else "")
-        assert y_list == (commas(b // power) if column < len(str(b)) else "")
+        assert x_list == (commas(str(a // power)) if column < len(str(a)) else "")
+        assert y_list == (commas(str(b // power)) if column < len(str(b)) else "")
         assert (int(x), int(y)) == (a // power % 10, b // power % 10)
         assert done == commas(written)
         assert int(carry_in) == int(carry_again) == carry
@@ -94,7 +95,7 @@ def test_the_solution_is_right(a, b):
 def result_of_lines(text: str) -> str | None:
     """The line after the first line ``</scratch>`` of the whole text, if a line break ends it."""
     *lines, _ = text.split("\n")
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in pairwise(lines):
         if before == "</scratch>":
             return line
     return None

@@ -20,7 +20,7 @@ def test_order_of_the_tokens_never_changes():
 
 
 def test_the_tokens_of_a_known_text():
-    assert encode("A->2\n").tolist() == [22, 5, 21, 9, 1]
+    assert encode("A->2\n").tolist() == [21, 5, 20, 9, 1]
 
 
 def test_vocabulary_is_the_characters_of_the_texts():

@@ -1,0 +1,123 @@
+"""What a fine-tuning run shows in TensorBoard besides the algorithm's own numbers."""
+
+from pathlib import Path
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import TensorBoardOutputFormat
+
+from policies import GPT2Policy
+from train.accuracy import evaluate, held_out_problems
+from train.solve import critical_probabilities, solve
+
+
+class RolloutCallback(BaseCallback):
+    """Does something every ``every`` rollouts, before the update; the first time before the first update."""
+
+    def __init__(self, every: int):
+        super().__init__()
+        self.every = every
+        self.rollouts = 0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.rollouts % self.every == 0:
+            self.act()
+        self.rollouts += 1
+
+    def act(self) -> None:
+        """What is done."""
+        raise NotImplementedError
+
+    @property
+    def policy(self) -> GPT2Policy:
+        """The policy in training."""
+        policy = self.model.policy
+        assert isinstance(policy, GPT2Policy)
+        return policy
+
+
+class AccuracyCallback(RolloutCallback):
+    """``eval/accuracy_<=N``, ``eval/accuracy_N+1``, ...: greedy accuracy on held-out problems.
+
+    :param digits: N
+    :param problems: of each kind
+    :param every: rollouts between two evaluations
+    :param seed: of the problems
+    """
+
+    def __init__(self, digits: int, problems: int, every: int, seed: int = 0):
+        super().__init__(every)
+        self.digits, self.problems, self.seed = digits, problems, seed
+
+    def act(self) -> None:
+        for accuracy in evaluate(self.policy, self.digits, self.problems, self.seed):
+            self.logger.record(f"eval/accuracy_{accuracy.problems}", accuracy.value)
+
+
+class CriticalTokenCallback(RolloutCallback):
+    """``critical/...``: probability of the right token at each critical position, and the mean over them.
+
+    :param digits: N
+    :param extra: k, of the N+k problems to look at
+    :param problems: how many
+    :param every: rollouts between two looks
+    """
+
+    def __init__(self, digits: int, extra: int, problems: int = 32, every: int = 1):
+        super().__init__(every)
+        self.digits = digits
+        self.held_out = held_out_problems(digits, extra, problems, seed=0)
+
+    def act(self) -> None:
+        probabilities = critical_probabilities(self.policy, self.held_out, self.digits)
+        for (line, operand, kind), probability in probabilities.items():
+            self.logger.record(f"critical/line{line}_operand{operand}_{kind}", probability)
+        self.logger.record("critical/mean", sum(probabilities.values()) / len(probabilities))
+
+
+class SampleCallback(RolloutCallback):
+    """``samples``: a few completions as text, with the first wrong token marked.
+
+    :param digits: N
+    :param extra: k, of the N+k problems to solve
+    :param problems: how many
+    :param every: rollouts between two looks
+    """
+
+    def __init__(self, digits: int, extra: int, problems: int = 4, every: int = 10):
+        super().__init__(every)
+        self.held_out = held_out_problems(digits, extra, problems, seed=0)
+
+    def act(self) -> None:
+        texts = []
+        for info in solve(self.policy, self.held_out):
+            a, b = info["operands"]
+            verdict = "right" if info["is_success"] else "wrong"
+            start = len(info["text"]) - len(info["text"].split("Target:", 1)[1])
+            error = start + info["first_error"]
+            text = info["text"]
+            if info["first_error"] >= 0:
+                text = f"{text[:error]}<<HERE>>{text[error:]}"
+            texts.append(f"**{a}+{b}: {verdict}**\n\n```\n{text}\n```")
+        for output in self.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                output.writer.add_text("samples", "\n\n".join(texts), self.num_timesteps)
+
+
+class AgentCheckpointCallback(RolloutCallback):
+    """Saves the agent as ``<folder>/agent_<timesteps>.zip``.
+
+    :param folder: is made
+    :param every: rollouts between two checkpoints
+    """
+
+    def __init__(self, folder: Path, every: int):
+        super().__init__(every)
+        self.folder = folder
+
+    def act(self) -> None:
+        if self.rollouts:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.model.save(self.folder / f"agent_{self.num_timesteps}")

@@ -1,0 +1,215 @@
+"""Fine-tune a pre-trained model on longer numbers by reinforcement learning: ``python -m train.ppo``."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import torch
+from rich.console import Console
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import configure
+
+import addition_gym
+from addition_gym.env import Reward
+from agents import PrioritizedKLPPO
+from agents.losses import Certainty, KLEstimator
+from train.accuracy import Accuracy, evaluate, table
+from train.callbacks import AccuracyCallback, AgentCheckpointCallback, CriticalTokenCallback, SampleCallback
+from train.model_folder import pretrained_digits
+from train.presets import parse
+from train.run_folder import make_run_folder, versions, write_json
+
+
+@dataclass(frozen=True)
+class PPOArgs:
+    preset: Literal["tiny", "paper"] = "tiny"
+    """Where the other defaults come from."""
+    pretrained: str = "tiny"
+    """The bundled model (tiny), or a folder in Hugging Face format."""
+    pretrained_digits: int | None = None
+    """N; by default what the folder says."""
+    extra_digits: int = 1
+    """k: train on the paper's mixture of N+k digits."""
+    reward: Reward = "binary"
+    """1 / 0, or 1 / -1 (signed)."""
+    total_timesteps: int = 1_500_000
+    """Completion tokens to train on."""
+    n_envs: int = 64
+    """Lanes of the vector environment."""
+    n_episodes: int = 64
+    """Episodes of a rollout, a multiple of n-envs."""
+    batch_size: int = 8
+    """Episodes of a minibatch."""
+    n_epochs: int = 1
+    """Passes over a rollout."""
+    learning_rate: float = 3e-5
+    """Of the language model."""
+    value_learning_rate: float | None = 1e-2
+    """Of the value head; None for the same."""
+    gae_lambda: float = 1.0
+    """Lambda of generalised advantage estimation."""
+    clip_range: float = 0.2
+    """PPO's epsilon."""
+    ent_coef: float = 0.0
+    """Entropy coefficient."""
+    vf_coef: float = 0.5
+    """Coefficient of the value loss."""
+    max_grad_norm: float = 0.5
+    """Largest norm of the gradient."""
+    kl_coef: float = 0.2
+    """Coefficient of the KL penalty; 0 for none."""
+    kl_exponent: float = 150.0
+    """Beta: 0 is the standard penalty, more prioritises more."""
+    kl_estimator: KLEstimator = "full"
+    """How the KL is computed."""
+    certainty: Certainty = "negentropy"
+    """How the reference's certainty is measured."""
+    certainty_temperature: float = 1.0
+    """Softmax temperature of the certainty."""
+    temperature: float = 1.0
+    """Softmax temperature of policy and reference."""
+    value_net_arch: tuple[int, ...] = ()
+    """Hidden layers of the value head."""
+    detach_value: bool = True
+    """Keep the value loss out of the language model."""
+    eval_problems: int = 500
+    """Held-out problems of each kind before and after training; 0 for no evaluation."""
+    eval_every: int = 20
+    """Updates between two evaluations during training."""
+    eval_every_problems: int = 64
+    """Held-out problems of each kind in these."""
+    checkpoint_every: int = 50
+    """Updates between two checkpoints."""
+    seed: int = 0
+    """Of problems, sampling and minibatches."""
+    device: str = "cpu"
+    """Where to train, such as cpu or cuda."""
+    run_folder: Path | None = None
+    """Where to write; by default a new folder under runs/."""
+
+
+PRESETS = {
+    "tiny": PPOArgs(),
+    "paper": PPOArgs(
+        preset="paper",
+        pretrained="runs/pretrain-paper/model",
+        total_timesteps=1_000_000,
+        n_envs=50,
+        n_episodes=50,
+        batch_size=50,
+        learning_rate=1e-6,
+        value_learning_rate=None,
+        gae_lambda=0.95,
+        ent_coef=0.0005,
+        vf_coef=0.1,
+        kl_coef=5.0,
+        kl_estimator="k2",
+        value_net_arch=(128, 128),
+        detach_value=False,
+        device="cuda",
+    ),
+}
+
+
+def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
+    """The agent and its environment, as the arguments say.
+
+    :param digits: N
+    """
+    env = gym.make_vec(
+        "ScratchpadAdd-v0",
+        num_envs=args.n_envs,
+        digits=digits + args.extra_digits,
+        pretrained_digits=digits,
+        split="train",
+        reward=args.reward,
+    )
+    return PrioritizedKLPPO(
+        "GPT2Policy",
+        env,
+        learning_rate=args.learning_rate,
+        value_learning_rate=args.value_learning_rate,
+        n_episodes=args.n_episodes,
+        batch_size=args.batch_size,
+        n_epochs=args.n_epochs,
+        gae_lambda=args.gae_lambda,
+        clip_range=args.clip_range,
+        ent_coef=args.ent_coef,
+        vf_coef=args.vf_coef,
+        max_grad_norm=args.max_grad_norm,
+        kl_coef=args.kl_coef,
+        kl_exponent=args.kl_exponent,
+        kl_estimator=args.kl_estimator,
+        certainty=args.certainty,
+        certainty_temperature=args.certainty_temperature,
+        policy_kwargs={
+            "pretrained": args.pretrained,
+            "value_net_arch": args.value_net_arch,
+            "detach_value": args.detach_value,
+            "temperature": args.temperature,
+            "pad_token_id": addition_gym.PAD_TOKEN_ID,
+        },
+        seed=args.seed,
+        device=args.device,
+    )
+
+
+def train(args: PPOArgs, console: Console) -> Path:
+    """Fine-tune, evaluate before and after, and write a run folder.
+
+    :return: the run folder
+    """
+    digits = args.pretrained_digits or pretrained_digits(args.pretrained)
+    agent = make_agent(args, digits)
+    folder = make_run_folder(args, "ppo", args.run_folder)
+    agent.set_logger(configure(str(folder), ["csv", "tensorboard"]))
+    console.print(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits; run folder {folder}")
+    console.print(f"Watch it live: tensorboard --logdir {folder}")
+    extras = (0, args.extra_digits)
+
+    def measure() -> list[Accuracy]:
+        return evaluate(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
+
+    before = measure()
+    callbacks = CallbackList(
+        [
+            AccuracyCallback(digits, args.eval_every_problems, args.eval_every),
+            CriticalTokenCallback(digits, args.extra_digits),
+            SampleCallback(digits, args.extra_digits, every=args.eval_every),
+            AgentCheckpointCallback(folder / "checkpoints", args.checkpoint_every),
+        ]
+    )
+    started = time.perf_counter()
+    agent.learn(args.total_timesteps, callback=callbacks, progress_bar=console.is_terminal)
+    seconds = time.perf_counter() - started
+    agent.save(folder / "agent")
+    after = measure()
+    results: dict[str, Any] = {
+        "before": {accuracy.problems: accuracy.as_dict() for accuracy in before},
+        "after": {accuracy.problems: accuracy.as_dict() for accuracy in after},
+        "episodes": agent._episode_num,
+        "timesteps": agent.num_timesteps,
+        "seconds": round(seconds),
+        "versions": versions(),
+    }
+    write_json(folder / "results.json", results)
+    if args.eval_problems:
+        title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {digits}"
+        console.print(table(title, {"before": before, "after": after}))
+    console.print(
+        f"Trained on {agent._episode_num} episodes in {seconds / 60:.1f} minutes; the agent is {folder / 'agent.zip'}"
+    )
+    console.print(f"See the run: tensorboard --logdir {folder}")
+    return folder
+
+
+def main() -> None:
+    args = parse(PRESETS, "Fine-tune a pre-trained model on longer numbers with prioritized-KL PPO.")
+    torch.manual_seed(args.seed)
+    train(args, Console())
+
+
+if __name__ == "__main__":
+    main()

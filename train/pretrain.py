@@ -1,0 +1,170 @@
+"""Pre-train a GPT-2 on the scratchpad by next-token prediction: ``python -m train.pretrain``."""
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
+from addition_gym.env import MAX_TOKENS_MARGIN
+from addition_gym.problems import ProblemSampler
+from addition_gym.scratchpad import longest_text
+from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
+from train.accuracy import evaluate, table
+from train.data import packed_blocks
+from train.model_folder import PRETRAINING, load_policy
+from train.muon import Muon
+from train.presets import parse
+from train.run_folder import make_run_folder, write_json
+
+
+@dataclass(frozen=True)
+class PretrainArgs:
+    preset: Literal["tiny", "paper"] = "tiny"
+    """Where the other defaults come from."""
+    digits: int = 5
+    """N: operands have 1 to N digits, both lengths uniform."""
+    n_layer: int = 3
+    """Transformer blocks."""
+    n_head: int = 4
+    """Attention heads per block."""
+    n_embd: int = 128
+    """Width."""
+    longest_digits: int | None = None
+    """The position table fits problems of this many digits; N+3 by default."""
+    steps: int = 2000
+    """Optimizer steps."""
+    tokens_per_step: int = 3600
+    """Tokens of a batch, rounded up to whole blocks; a block is as long as the position table."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
+    learning_rate: float = 1e-3
+    """Of AdamW; warms up over the first steps, then falls to a tenth along a cosine, as does Muon's."""
+    muon_learning_rate: float = 2e-2
+    """Of Muon."""
+    warmup_steps: int = 100
+    """Steps over which the learning rates rise from 0."""
+    weight_decay: float = 0.01
+    """Decoupled, for matrices."""
+    max_grad_norm: float = 1.0
+    """Largest norm of the gradient."""
+    autocast: bool = False
+    """Run the forward pass in bfloat16; worth it where the CPU or GPU has bfloat16 instructions."""
+    eval_problems: int = 500
+    """Problems of each kind for the accuracies at the end."""
+    seed: int = 0
+    """Of the weights, the data and the evaluation."""
+    device: str = "cpu"
+    """Where to train, such as cpu or cuda."""
+    run_folder: Path | None = None
+    """Where to write; by default a new folder under runs/."""
+
+
+PRESETS = {
+    "tiny": PretrainArgs(),
+    "paper": PretrainArgs(
+        preset="paper",
+        digits=7,
+        n_layer=12,
+        n_head=12,
+        n_embd=768,
+        steps=20_000,
+        tokens_per_step=65_536,
+        optimizer="adamw",
+        learning_rate=6e-4,
+        weight_decay=0.1,
+        autocast=True,
+        device="cuda",
+    ),
+}
+
+
+def make_optimizers(model: GPT2LMHeadModel, args: PretrainArgs) -> list[torch.optim.Optimizer]:
+    """The optimizers of a pre-training run; biases and layer norms are not decayed."""
+    named = dict(model.named_parameters())
+    hidden = [p for name, p in named.items() if ".h." in name and p.dim() == 2] if args.optimizer == "muon" else []
+    taken = {id(p) for p in hidden}
+    rest = [p for p in named.values() if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": args.weight_decay},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=args.learning_rate, betas=(0.9, 0.99))]
+    if hidden:
+        optimizers.append(Muon(hidden, lr=args.muon_learning_rate, weight_decay=args.weight_decay))
+    return optimizers
+
+
+def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
+    """Linear warm-up, then a cosine from 1 to 0.1."""
+    return min(1.0, (step + 1) / max(warmup_steps, 1)) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
+
+
+def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean cross-entropy, in nats, of the tokens where ``mask`` is True.
+
+    :param tokens: ``(B, T + 1)``; :param mask: ``(B, T + 1)``
+    """
+    hidden = hidden_states(model.transformer, tokens[:, :-1])[mask[:, 1:]]  # (M, D)
+    return F.cross_entropy(model.lm_head(hidden).float(), tokens[:, 1:][mask[:, 1:]])
+
+
+def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadModel:
+    """Train a model and save it, in Hugging Face format, as ``folder / "model"``."""
+    torch.manual_seed(args.seed)
+    longest_digits = args.longest_digits or args.digits + 3
+    n_positions = longest_text(longest_digits) + MAX_TOKENS_MARGIN
+    config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    model = build_gpt2(config).to(args.device).train()
+    optimizers = make_optimizers(model, args)
+    schedulers = [
+        torch.optim.lr_scheduler.LambdaLR(o, lambda step: learning_rate_factor(step, args.steps, args.warmup_steps))
+        for o in optimizers
+    ]
+    sampler = ProblemSampler(args.digits, "up_to", split="train")
+    n_blocks = -(-args.tokens_per_step // n_positions)
+    batches = packed_blocks(sampler, np.random.default_rng(args.seed), n_blocks, n_positions)
+    started = time.perf_counter()
+    for step in range(1, args.steps + 1):
+        tokens, mask = (tensor.to(args.device) for tensor in next(batches))
+        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast):
+            loss = next_token_loss(model, tokens, mask)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        if step % 100 == 0 or step == args.steps:
+            seconds = time.perf_counter() - started
+            console.print(f"step {step:5d}  loss {loss.item():.4f}  {seconds:5.0f} s")
+    model.eval().save_pretrained(folder / "model")
+    seconds = round(time.perf_counter() - started)
+    record = {**dataclasses.asdict(args), "n_positions": n_positions, "loss": loss.item(), "seconds": seconds}
+    write_json(folder / "model" / PRETRAINING, record)
+    return model
+
+
+def main() -> None:
+    args = parse(PRESETS, "Pre-train a GPT-2 on the scratchpad by next-token prediction.")
+    console = Console()
+    folder = make_run_folder(args, "pretrain", args.run_folder)
+    pretrain(args, folder, console)
+    accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
+    console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))
+    write_json(folder / "results.json", {a.problems: a.as_dict() for a in accuracies})
+    console.print(f"The model is in {folder / 'model'}; fine-tune it with")
+    console.print(f"  python -m train.ppo --pretrained {folder / 'model'}")
+
+
+if __name__ == "__main__":
+    main()

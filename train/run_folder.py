@@ -1,0 +1,47 @@
+"""A run folder: everything that says how a result was made."""
+
+import dataclasses
+import json
+import platform
+import sys
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("addition-gym", "gymnasium", "stable-baselines3", "torch", "transformers", "numpy")
+
+
+def make_run_folder(args: Any, command: str, folder: Path | None) -> Path:
+    """Create a folder and write ``config.json``, ``command.txt`` and ``versions.json`` into it.
+
+    :param args: the dataclass of arguments
+    :param command: name of the command, such as ``"ppo"``
+    :param folder: where; by default ``runs/<command>-<preset>-<date and time>``
+    :return: the folder
+    :raises ValueError: if the folder already holds a run
+    """
+    if folder is None:
+        folder = Path("runs") / f"{command}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    if (folder / "config.json").exists():
+        raise ValueError(f"run_folder must not hold a run yet, but {str(folder)!r} does: choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", dataclasses.asdict(args))
+    arguments = " ".join(sys.argv[1:])
+    (folder / "command.txt").write_text(f"python -m train.{command} {arguments}".rstrip() + "\n")
+    write_json(folder / "versions.json", versions())
+    return folder
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result, and the hardware."""
+    found = {package: version(package) for package in _PACKAGES}
+    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    return {"python": platform.python_version(), **found, "machine": platform.machine(), "hardware": hardware}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that a person can read."""
+    path.write_text(json.dumps(content, indent=2, default=str) + "\n")
