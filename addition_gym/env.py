@@ -105,12 +105,12 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         self.failure_reward = failure_reward(reward)
         self.max_tokens = resolve_max_tokens(max_tokens, digits)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(
+            raise TypeError(  # SB3 asks every environment id for rgb_array, and takes a TypeError for a no
                 f"render_mode must be None or one of {self.metadata['render_modes']}, but it is {render_mode!r}: "
                 "choose one of these"
             )
         self.render_mode = render_mode
-        self.observation_space: spaces.Box = token_space(self.max_tokens)
+        self.observation_space = token_space(self.max_tokens)  # type: ignore[assignment]
         self.action_space = spaces.Discrete(VOCAB_SIZE)
         self._operands: tuple[int, int] | None = None
         self._tokens = np.full(self.max_tokens, PAD_TOKEN_ID, dtype=np.int64)

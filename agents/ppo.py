@@ -330,6 +330,11 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         statistics.add("objective/kl_weighted", (batch.weights * kl).mean(), len(kl))
         statistics.add("objective/entropy", token_entropy.mean(), len(kl))
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """As SB3's, but never below 0: the last rollout ends with its last episode, beyond ``total_timesteps``."""
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
+
     def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
         """As SB3's, with a learning rate of its own for the value head."""
         super()._update_learning_rate(optimizers)

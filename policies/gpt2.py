@@ -58,7 +58,7 @@ def build_gpt2(config: GPT2Config) -> GPT2LMHeadModel:
 
 
 def sinusoids(n_positions: int, n_embd: int) -> Tensor:
-    """The fixed position table of Vaswani et al. (2017), section 3.5, scaled to unit variance.
+    """The fixed position table of Vaswani et al. (2017), section 3.5, scaled to mean square 1.
 
     :return: float32 of shape ``(n_positions, n_embd)``
     """

@@ -91,9 +91,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
 def test_it_equals_the_vectorisation_of_gymnasium():
     arguments = {"digits": 2, "reward": "signed"}
     ours = gym.make_vec("ScratchpadAdd-v0", num_envs=5, **arguments)
-    theirs = SyncVectorEnv(
-        [lambda: gym.make("ScratchpadAdd-v0", **arguments)] * 5, autoreset_mode=AutoresetMode.SAME_STEP
-    )
+    theirs = SyncVectorEnv([lambda: gym.make("ScratchpadAdd-v0", **arguments)] * 5, autoreset_mode=AutoresetMode.SAME_STEP)
     assert ours.observation_space == theirs.observation_space
     assert ours.single_observation_space == theirs.single_observation_space
     assert ours.action_space == theirs.action_space

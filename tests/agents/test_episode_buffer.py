@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+
+from agents.episode_buffer import EpisodeBuffer
+
+V, PAD = 5, 0
+
+
+def filled(
+    lengths: list[int], gamma: float = 0.9, gae_lambda: float = 0.8, max_tokens: int = 12, seed: int = 0
+) -> EpisodeBuffer:
+    """Episodes with a prompt of 2 tokens and the given numbers of actions; all numbers random, but the same for a seed."""
+    rng = np.random.default_rng(seed)
+    buffer = EpisodeBuffer(len(lengths), max_tokens, V, PAD, gamma, gae_lambda)
+    for episode, length in enumerate(lengths):
+        text = rng.integers(1, V, size=2 + length)
+        rewards, values, log_probs = rng.normal(size=(3, length))
+        for step in range(length):
+            obs = np.full((1, max_tokens), PAD)
+            obs[0, : 2 + step] = text[: 2 + step]
+            buffer.add(
+                np.array([episode]),
+                obs,
+                text[2 + step : 3 + step],
+                rewards[step : step + 1],
+                values[step : step + 1],
+                log_probs[step : step + 1],
+            )
+    return buffer
+
+
+@pytest.mark.parametrize(("gamma", "gae_lambda"), [(0.9, 0.8), (1.0, 1.0), (1.0, 0.95), (0.5, 0.0)])
+def test_advantages_against_a_loop(gamma: float, gae_lambda: float) -> None:
+    lengths = [1, 5, 9, 3]
+    buffer = filled(lengths, gamma, gae_lambda)
+    buffer.compute_returns_and_advantage()
+    for episode, length in enumerate(lengths):
+        rewards = buffer.rewards[episode, 1 : 1 + length]
+        values = [*buffer.values[episode, 1 : 1 + length], 0.0]
+        deltas = [rewards[t] + gamma * values[t + 1] - values[t] for t in range(length)]
+        for t in range(length):
+            expected = sum((gamma * gae_lambda) ** (k - t) * deltas[k] for k in range(t, length))
+            assert buffer.advantages[episode, 1 + t] == pytest.approx(expected, abs=1e-5)
+            assert buffer.returns[episode, 1 + t] == pytest.approx(expected + values[t], abs=1e-5)
+    assert not buffer.advantages[~buffer.mask].any()
+
+
+def test_terminal_reward_with_lambda_one_is_the_return_everywhere() -> None:
+    buffer = filled([4, 6], gamma=1.0, gae_lambda=1.0)
+    buffer.rewards[:] = 0
+    buffer.rewards[0, 4] = 1.0
+    buffer.compute_returns_and_advantage()
+    assert buffer.returns[buffer.mask] == pytest.approx([1.0] * 4 + [0.0] * 6, abs=1e-6)
+
+
+@pytest.mark.parametrize("rng", [None, np.random.default_rng(0)])
+def test_batches_hold_every_action_once_next_to_its_state(rng: np.random.Generator | None) -> None:
+    lengths = [3, 9, 1, 4, 4, 7, 2]
+    buffer = filled(lengths)
+    buffer.compute_returns_and_advantage()
+    batches = list(buffer.batches(3, rng))
+    assert sorted(len(batch.tokens) for batch in batches) == [1, 3, 3]
+    gathered = torch.cat([batch.old_log_prob for batch in batches])
+    np.testing.assert_array_equal(np.sort(gathered.numpy()), np.sort(buffer.log_probs[buffer.mask]))
+    for batch in batches:
+        assert batch.tokens.shape == batch.mask.shape
+        assert len(batch.actions) == batch.mask.sum()
+        rows, positions = batch.mask.nonzero(as_tuple=True)
+        for row, position, action in zip(rows, positions, batch.actions, strict=True):
+            if position + 1 < batch.tokens.shape[1] and batch.mask[row, position + 1]:
+                assert batch.tokens[row, position + 1] == action
+
+
+def test_batches_put_similar_lengths_together_and_cut_the_padding() -> None:
+    buffer = filled([3, 9, 1, 8])
+    widths = [batch.tokens.shape[1] for batch in buffer.batches(2)]
+    assert widths == [2 + 3 - 1, 2 + 9 - 1]
+
+
+def test_padding_action_is_kept() -> None:
+    buffer = EpisodeBuffer(1, 4, V, PAD, 1.0, 1.0)
+    obs = np.array([[3, 2, PAD, PAD]])
+    buffer.add(np.array([0]), obs, np.array([PAD]), np.array([0.0]), np.array([0.0]), np.array([-1.0]))
+    batch = next(buffer.batches(1))
+    assert batch.actions.tolist() == [PAD]
+    assert batch.mask.tolist() == [[False, True]]
+
+
+def test_normalised_advantages() -> None:
+    buffer = filled([3, 9, 1, 8])
+    buffer.compute_returns_and_advantage()
+    buffer.normalize_advantages()
+    advantages = buffer.advantages[buffer.mask]
+    assert advantages.mean() == pytest.approx(0, abs=1e-6)
+    assert advantages.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_more_padding_changes_nothing() -> None:
+    """The same episodes in wider rows give the same minibatches."""
+    narrow, wide = filled([3, 9, 5], max_tokens=12), filled([3, 9, 5], max_tokens=40)
+    for buffer in (narrow, wide):
+        buffer.compute_returns_and_advantage()
+        buffer.normalize_advantages()
+    for left, right in zip(narrow.batches(2), wide.batches(2), strict=True):
+        for a, b in zip(left, right, strict=True):
+            assert torch.equal(a, b)
