@@ -124,15 +124,14 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         :param seed: seeds the problem stream; the same seed gives the same problems for ever
         :param options: ``{"operands": (a, b)}`` sets the problem
         :return: the observation, int64 of shape ``(max_tokens,)``, and ``{"operands": (a, b)}``
-        :raises TypeError: if an operand is not an int, or ``options`` has an unknown key
-        :raises ValueError: if an operand is negative or the solution does not fit into ``max_tokens``
+        :raises TypeError: if ``options`` is not a dict or an operand is not an int
+        :raises ValueError: if ``options`` has an unknown key, an operand is negative, or the solution does not fit into
+            ``max_tokens``
         """
-        super().reset(seed=seed)
         operands = check_options(options).get("operands")
-        if operands is None:
-            self._operands = self.sampler.sample(self.np_random)
-        else:
-            self._operands = check_problem(operands, self.max_tokens)
+        problem = None if operands is None else check_problem(operands, self.max_tokens)
+        super().reset(seed=seed)
+        self._operands = problem or self.sampler.sample(self.np_random)
         prompt = encode(scratchpad.prompt(*self._operands))
         self._tokens[:] = PAD_TOKEN_ID
         self._tokens[: len(prompt)] = prompt
@@ -167,6 +166,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         if not terminated:
             return self._tokens.copy(), 0.0, False, False, {}
         self._running = False
+        if self.render_mode == "human" and not result_line_ended:
+            print(flush=True)
         info = end_of_episode(completion, self._operands)
         return self._tokens.copy(), 1.0 if info["is_success"] else self.failure_reward, True, False, info
 
@@ -226,8 +227,11 @@ def token_space(max_tokens: int) -> spaces.Box:
 def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
     """Refuse reset options that would be silently ignored.
 
+    :raises TypeError: if it is not a dict
     :raises ValueError: if there is a key other than ``"operands"``
     """
+    if options is not None and not isinstance(options, dict):
+        raise TypeError(f"options must be a dict, but it is {options!r}: pass {{'operands': ...}}")
     for key in options or {}:
         if key != "operands":
             raise ValueError(f"options must hold only the key 'operands', but it holds {key!r}: remove it")

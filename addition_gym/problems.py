@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from addition_gym.scratchpad import check_digits
+
 Distribution = Literal["identical", "varying", "up_to", "mixture"]
 Split = Literal["all", "train", "test"]
 
@@ -41,14 +43,19 @@ class ProblemSampler:
     split: Split = "all"
 
     def __post_init__(self) -> None:
-        _check_digits("digits", self.digits)
-        _check_digits("pretrained_digits", self.pretrained_digits)
+        check_digits("digits", self.digits)
+        check_digits("pretrained_digits", self.pretrained_digits)
         for name, value, allowed in (
             ("distribution", self.distribution, get_args(Distribution)),
             ("split", self.split, get_args(Split)),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, but it is {value!r}: choose one of these")
+        if self.distribution == "mixture" and self.digits < 2:
+            raise ValueError(
+                f"digits must be >= 2 for the mixture, which needs shorter numbers too, but it is {self.digits}: "
+                "raise it, or choose distribution='varying'"
+            )
         if self.distribution == "mixture" and self.pretrained_digits >= self.digits:
             raise ValueError(
                 f"pretrained_digits must be < digits = {self.digits} for the mixture, but it is {self.pretrained_digits}: "
@@ -91,10 +98,3 @@ def _sample_operand(rng: np.random.Generator, length: int) -> int:
     if length > 1:
         digits[0] = rng.integers(1, 10)
     return int("".join(map(str, digits)))
-
-
-def _check_digits(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, but it is {value!r}: pass a number of digits")
-    if value < 1:
-        raise ValueError(f"{name} must be >= 1, but it is {value}: pass a number of digits")

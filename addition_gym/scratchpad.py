@@ -52,6 +52,19 @@ def check_operands(a: int, b: int) -> None:
             raise ValueError(f"operand {name} must be >= 0, but it is {value}: the scratchpad has no minus sign")
 
 
+def check_digits(name: str, value: int) -> None:
+    """Refuse what is not a number of digits.
+
+    :param name: the argument, for the message
+    :raises TypeError: if it is not a Python int
+    :raises ValueError: if it is less than 1
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a Python int, but it is {value!r}: pass a number of digits, with int() if need be")
+    if value < 1:
+        raise ValueError(f"{name} must be >= 1, but it is {value}: pass a number of digits")
+
+
 def prompt(a: int, b: int) -> str:
     """The text the model is given.
 
@@ -129,7 +142,8 @@ def first_error(completion: str, a: int, b: int) -> int:
 
 
 def longest_text(digits: int) -> int:
-    """Length in tokens of the longest prompt and solution for operands of at most ``digits`` digits."""
+    """Length in tokens of the longest prompt and solution for operands of at most ``digits`` digits, >= 1."""
+    check_digits("digits", digits)
     nines = 10**digits - 1
     return len(prompt(nines, nines)) + len(solution(nines, nines))
 
@@ -145,10 +159,9 @@ def critical_tokens(a: int, b: int, pretrained_digits: int) -> list[CriticalToke
     :param b: second operand, >= 0
     :param pretrained_digits: N, the longest operand of pre-training, >= 1
     :return: the critical tokens, ordered by position; empty if neither operand is longer than N
-    :raises TypeError, ValueError: see :func:`check_operands`; ``ValueError`` if ``pretrained_digits < 1``
+    :raises TypeError, ValueError: see :func:`check_operands` and :func:`check_digits`
     """
-    if pretrained_digits < 1:
-        raise ValueError(f"pretrained_digits must be >= 1, but it is {pretrained_digits}: pass the N of pre-training")
+    check_digits("pretrained_digits", pretrained_digits)
     text = solution(a, b)
     tokens = []
     line_start = text.index("[")
@@ -156,12 +169,11 @@ def critical_tokens(a: int, b: int, pretrained_digits: int) -> list[CriticalToke
         list_start = line_start
         for operand, value in ((1, a), (2, b)):
             length = len(_drop_last(str(value), line - 1))
-            if len(str(value)) > pretrained_digits:
-                for index in range(max(pretrained_digits - line + 1, 0), length):
-                    position = list_start + 1 + 2 * index
-                    if index > 0:
-                        tokens.append(CriticalToken(position - 1, line, operand, "comma"))
-                    tokens.append(CriticalToken(position, line, operand, "digit"))
+            for index in range(max(pretrained_digits - line + 1, 0), length):
+                position = list_start + 1 + 2 * index
+                if index > 0:
+                    tokens.append(CriticalToken(position - 1, line, operand, "comma"))
+                tokens.append(CriticalToken(position, line, operand, "digit"))
             list_start = text.index("[", list_start + 1)
         line_start = text.index("\n", line_start) + 1
     return tokens

@@ -76,8 +76,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rows = np.arange(num_envs)
-        self._rngs: list[np.random.Generator] = []
-        self._seeds: list[int] = []
+        self._rngs, self._seeds = map(list, zip(*(seeding.np_random() for _ in range(num_envs)), strict=True))
         self._operands = [_NO_OPERANDS] * num_envs
         self._tokens = np.full((num_envs, self.max_tokens), PAD_TOKEN_ID, dtype=np.int64)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
@@ -96,10 +95,10 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         :raises TypeError, ValueError: as the scalar environment; ``ValueError`` if there is not one seed or problem a lane
         """
         problems = check_options(options).get("operands")
-        if problems is not None and len(problems) != self.num_envs:
+        if problems is not None and (not isinstance(problems, Sequence | np.ndarray) or len(problems) != self.num_envs):
             raise ValueError(
-                f"options['operands'] must hold one pair for each of the num_envs = {self.num_envs} lanes, "
-                f"but it holds {len(problems)}: pass that many"
+                f"operands must be a list of one pair for each of the num_envs = {self.num_envs} lanes, "
+                f"but it is {problems!r}: pass that many"
             )
         checked = None if problems is None else [check_problem(pair, self.max_tokens) for pair in problems]
         self._seed_lanes(seed)
@@ -184,11 +183,9 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
                 f"seed must be an int, None, or one seed for each of the num_envs = {self.num_envs} lanes, "
                 f"but it holds {len(seeds)}: pass that many"
             )
-        if not self._rngs:
-            self._rngs, self._seeds = map(list, zip(*(seeding.np_random(None) for _ in seeds), strict=True))
         for row, lane_seed in enumerate(seeds):
             if lane_seed is not None:
-                self._rngs[row], self._seeds[row] = seeding.np_random(lane_seed)
+                self._rngs[row], self._seeds[row] = seeding.np_random(int(lane_seed))
 
     def _start_episode(self, row: int, operands: tuple[int, int] | None = None) -> None:
         self._operands[row] = self.sampler.sample(self._rngs[row]) if operands is None else operands

@@ -22,8 +22,11 @@ def encode(text: str) -> npt.NDArray[np.int64]:
 
     :param text: characters of the vocabulary (``CHARACTERS``)
     :return: token ids, int64 of shape ``(len(text),)``
+    :raises TypeError: if ``text`` is not a string
     :raises ValueError: if a character is not in the vocabulary
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, but it is {text!r}: pass the characters to encode")
     if not text:
         return np.empty(0, dtype=np.int64)
     code_points = np.array([ord(c) for c in text])

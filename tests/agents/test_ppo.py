@@ -221,7 +221,7 @@ def test_truncated_episode_is_bootstrapped() -> None:
     buffer = agent.rollout_buffer
     hits = buffer.actions[buffer.mask] == buffer.tokens[buffer.mask]
     cut = buffer.actions[buffer.mask] != PAD
-    assert 0 < cut.sum()
+    assert cut.sum() > 0
     np.testing.assert_allclose(buffer.rewards[buffer.mask], hits + 0.5 * 10.0 * cut)
 
 

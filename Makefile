@@ -1,0 +1,32 @@
+# make train and make test do all the set-up on a machine that has only Python 3.11+ and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test lint format pretrain clean
+
+train: .venv/installed  ## fine-tune the bundled model, and print its accuracy before and after
+	$(BIN)/python -m train.ppo
+
+pretrain: .venv/installed  ## make the bundled model anew
+	$(BIN)/python -m train.pretrain
+
+test: .venv/installed  ## all tests, with line coverage of the four packages
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: .venv/installed  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv
