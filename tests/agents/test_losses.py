@@ -92,10 +92,16 @@ def test_certainty_at_its_ends() -> None:
 
 
 def test_certainty_of_the_paper_and_of_the_code_differ() -> None:
-    """A two-way .99/.01 split at V = 20: J ** 150 is about .06 by the text's formula and 3e-7 at temperature 4 by the code's."""
-    logits = torch.tensor([0.99, 0.01] + [1e-30] * 18).log()
-    assert certainty_of(logits, "negentropy").item() ** 150 == pytest.approx(0.06, abs=0.005)
-    assert certainty_of(logits, "min_entropy", 1.0).item() ** 150 == pytest.approx(0.6, abs=0.05)
+    """A two-way .99/.01 split at V = 20: J ** 150 is about .06 by the text's formula; the code's, at temperature 4, is far less."""
+    p = [0.99, 0.01] + [1e-30] * 18
+    logits = torch.tensor(p, dtype=torch.float64).log()
+    negentropy = 1 + sum(x * math.log(x) for x in p) / math.log(20)
+    assert negentropy**150 == pytest.approx(0.06, abs=0.005)
+    assert certainty_of(logits, "negentropy").item() ** 150 == pytest.approx(negentropy**150)
+    tempered = [x**0.25 for x in p]
+    min_entropy = 1 + math.log(max(tempered) / sum(tempered)) / math.log(20)
+    assert certainty_of(logits, "min_entropy", 4.0).item() ** 150 == pytest.approx(min_entropy**150)
+    assert 1e-7 < min_entropy**150 < 1e-6
 
 
 def test_unknown_names() -> None:
