@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
@@ -45,15 +46,20 @@ class AccuracyCallback(RolloutCallback):
     :param problems: of each kind
     :param every: rollouts between two evaluations
     :param seed: of the problems
+    :param console: where to print a line for each evaluation
     """
 
-    def __init__(self, digits: int, problems: int, every: int, seed: int = 0):
+    def __init__(self, digits: int, problems: int, every: int, seed: int = 0, console: Console | None = None):
         super().__init__(every)
-        self.digits, self.problems, self.seed = digits, problems, seed
+        self.digits, self.problems, self.seed, self.console = digits, problems, seed, console
 
     def act(self) -> None:
-        for accuracy in evaluate(self.policy, self.digits, self.problems, self.seed):
+        accuracies = evaluate(self.policy, self.digits, self.problems, self.seed)
+        for accuracy in accuracies:
             self.logger.record(f"eval/accuracy_{accuracy.problems}", accuracy.value)
+        if self.console:
+            found = "  ".join(f"{accuracy.problems} {accuracy.value:4.0%}" for accuracy in accuracies)
+            self.console.print(f"rollout {self.rollouts + 1:4d}  accuracy  {found}")
 
 
 class CriticalTokenCallback(RolloutCallback):

@@ -175,7 +175,7 @@ def train(args: PPOArgs, console: Console) -> Path:
     before = measure()
     callbacks = CallbackList(
         [
-            AccuracyCallback(digits, args.eval_every_problems, args.eval_every),
+            AccuracyCallback(digits, args.eval_every_problems, args.eval_every, console=console),
             CriticalTokenCallback(digits, args.extra_digits),
             SampleCallback(digits, args.extra_digits, every=args.eval_every),
             AgentCheckpointCallback(folder / "checkpoints", args.checkpoint_every),
