@@ -1,13 +1,15 @@
 """GPT-2 models: built from a configuration or loaded from a checked folder; and the trunk that all code paths share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
+from transformers.utils import logging as transformers_logging
 
 TINY = Path(__file__).parent / "pretrained" / "tiny"
 """The bundled pre-trained model; its ``README.md`` is the model card."""
@@ -103,8 +105,29 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
         )
     config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
     config.pad_token_id = pad_token_id
-    model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
+    with _no_progress_bar():
+        model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True
+        )
     return model.eval()
+
+
+def save_gpt2(model: GPT2LMHeadModel, folder: Path) -> None:
+    """Write ``config.json`` and ``model.safetensors``, in Hugging Face format."""
+    with _no_progress_bar():
+        model.save_pretrained(folder)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar for a file of a few megabytes."""
+    enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            transformers_logging.enable_progress_bar()
 
 
 def causal_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

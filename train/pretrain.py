@@ -18,13 +18,13 @@ from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.env import MAX_TOKENS_MARGIN
 from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import longest_text
-from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
+from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, save_gpt2
 from train.accuracy import evaluate, table
 from train.data import packed_blocks
 from train.model_folder import PRETRAINING, load_policy
 from train.muon import Muon
 from train.presets import parse
-from train.run_folder import make_run_folder, write_json
+from train.run_folder import make_run_folder, versions, write_json
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,10 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
         if step % 100 == 0 or step == args.steps:
             seconds = time.perf_counter() - started
             console.print(f"step {step:5d}  loss {loss.item():.4f}  {seconds:5.0f} s")
-    model.eval().save_pretrained(folder / "model")
+    save_gpt2(model.eval(), folder / "model")
     seconds = round(time.perf_counter() - started)
-    record = {**dataclasses.asdict(args), "n_positions": n_positions, "loss": loss.item(), "seconds": seconds}
+    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("device", "run_folder")}
+    record = {**settings, "n_positions": n_positions, "loss": loss.item(), "seconds": seconds, "versions": versions()}
     write_json(folder / "model" / PRETRAINING, record)
     return model
 

@@ -92,7 +92,7 @@ def test_certainty_at_its_ends() -> None:
 
 
 def test_certainty_of_the_paper_and_of_the_code_differ() -> None:
-    """A two-way .99/.01 split at V = 20: J ** 150 is about .06 by the text's formula; the code's, at temperature 4, is far less."""
+    """A two-way .99/.01 split at V = 20: J ** 150 is .06 by the text's formula; by the code's, at temperature 4, far less."""
     p = [0.99, 0.01] + [1e-30] * 18
     logits = torch.tensor(p, dtype=torch.float64).log()
     negentropy = 1 + sum(x * math.log(x) for x in p) / math.log(20)

@@ -1,0 +1,314 @@
+import json
+import re
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from rich.console import Console
+
+from addition_gym import decode, prompt
+from agents import PrioritizedKLPPO
+from tests.train.helpers import (
+    EVAL_PROBLEMS,
+    N_ENVS,
+    N_EPISODES,
+    events,
+    hugging_face,
+    is_held_out,
+    same_weights,
+    scalar,
+    text_summaries,
+    weights,
+)
+from train import ppo
+from train.accuracy import Accuracy, evaluate, held_out_problems
+from train.model_folder import load_policy
+from train.ppo import PPOArgs, make_agent, train
+from train.solve import critical_probabilities
+
+SHORT = PPOArgs(
+    total_timesteps=1,
+    n_envs=4,
+    n_episodes=4,
+    batch_size=2,
+    n_epochs=1,
+    learning_rate=1e-3,
+    eval_problems=0,
+    eval_every_problems=2,
+    seed=3,
+    device="cpu",
+)
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_files(ppo_run) -> None:
+    names = {path.name for path in ppo_run.iterdir()}
+    assert names >= {"config.json", "command.txt", "versions.json", "results.json", "agent.zip", "checkpoints", "progress.csv"}
+    assert [name for name in names if name.startswith("events.out.tfevents")]
+    assert json.loads((ppo_run / "versions.json").read_text())["torch"] == version("torch")
+
+
+def test_config_and_command(ppo_run, ppo_arguments) -> None:
+    config = json.loads((ppo_run / "config.json").read_text())
+    given = dict(zip(ppo_arguments[::2], ppo_arguments[1::2], strict=True))
+    for flag, value in given.items():
+        assert config[flag.lstrip("-").replace("-", "_")] == (value if not re.match(r"[\d.]", value) else float(value)), flag
+    assert config.keys() == asdict(SHORT).keys()
+    command = (ppo_run / "command.txt").read_text().split()
+    assert command == ["python", "-m", "train.ppo", *ppo_arguments, "--run-folder", str(ppo_run)]
+
+
+def test_results_are_the_accuracies_before_and_after(ppo_run, pretrained) -> None:
+    found = results(ppo_run)
+    for when, model in (("before", pretrained), ("after", ppo_run / "agent.zip")):
+        accuracies = evaluate(load_policy(model), 1, EVAL_PROBLEMS, seed=0, extras=(0, 1))
+        assert found[when].keys() == {"<=N", "N+1"}
+        for accuracy in accuracies:
+            entry = found[when][accuracy.problems]
+            assert (entry["solved"], entry["total"]) == (accuracy.solved, EVAL_PROBLEMS)
+            assert (entry["accuracy"], tuple(entry["interval"])) == (accuracy.value, accuracy.interval)
+
+
+def test_before_is_measured_before_and_after_is_measured_after(pretrained, tmp_path, monkeypatch) -> None:
+    """An accuracy that is 1 as long as the policy equals its reference."""
+
+    def unchanged(policy, digits, count, *_, **__) -> list[Accuracy]:
+        same = same_weights(weights(policy.language_model), weights(policy.reference))
+        return [Accuracy("N+1", int(same), 1)]
+
+    monkeypatch.setattr(ppo, "evaluate", unchanged)
+    trained_weights(replace(SHORT, pretrained=str(pretrained), eval_problems=1), tmp_path / "run")
+    found = results(tmp_path / "run")
+    assert (found["before"]["N+1"]["solved"], found["after"]["N+1"]["solved"]) == (1, 0)
+
+
+def test_results_count_what_was_trained_on(ppo_run) -> None:
+    found = results(ppo_run)
+    assert found["timesteps"] >= 2000
+    assert found["episodes"] % N_EPISODES == 0
+    assert scalar(ppo_run, "time/episodes") == [N_EPISODES * (i + 1) for i in range(found["episodes"] // N_EPISODES)]
+    agent = PrioritizedKLPPO.load(ppo_run / "agent.zip", device="cpu")
+    assert agent.num_timesteps == found["timesteps"]
+
+
+def test_agent_loads_predicts_and_keeps_its_reference(ppo_run, pretrained) -> None:
+    agent = PrioritizedKLPPO.load(ppo_run / "agent.zip", device="cpu")
+    before = weights(hugging_face(pretrained))
+    assert same_weights(weights(agent.policy.reference), before)
+    assert not same_weights(weights(agent.policy.language_model), before)
+    env = gym.make("ScratchpadAdd-v0", digits=2)
+    action, _ = agent.predict(env.reset(seed=0)[0], deterministic=True)
+    assert env.action_space.contains(action)
+
+
+def test_tensorboard_tags(ppo_run) -> None:
+    """SB3's, section 5 of the design, and what the callbacks add."""
+    wanted = {
+        "rollout": ("ep_len_mean", "ep_rew_mean", "success_rate"),
+        "time": ("episodes", "fps"),
+        "train": (
+            "approx_kl",
+            "clip_fraction",
+            "clip_range",
+            "entropy_loss",
+            "explained_variance",
+            "kl_loss",
+            "learning_rate",
+            "loss",
+            "policy_gradient_loss",
+            "value_loss",
+        ),
+        "objective": (
+            "certainty_mean",
+            "entropy",
+            "kl",
+            "kl_per_token",
+            "kl_weighted",
+            "weight_frac_lt_0.1",
+            "weight_mean",
+        ),
+        "eval": ("accuracy_<=N", "accuracy_N+1"),
+        "critical": (
+            "line1_operand1_comma",
+            "line1_operand1_digit",
+            "line1_operand2_comma",
+            "line1_operand2_digit",
+            "line2_operand1_digit",
+            "line2_operand2_digit",
+            "mean",
+        ),
+    }
+    tags = set(events(ppo_run).Tags()["scalars"])
+    assert tags == {f"{group}/{name}" for group, names in wanted.items() for name in names}
+    assert events(ppo_run).Tags()["tensors"] == ["samples/text_summary"]
+
+
+def test_every_update_is_logged(ppo_run) -> None:
+    rollouts = results(ppo_run)["episodes"] // N_EPISODES
+    assert rollouts >= 2
+    for tag in ("rollout/ep_rew_mean", "critical/mean"):
+        assert len(scalar(ppo_run, tag)) == rollouts
+    for tag in ("train/loss", "objective/kl"):  # SB3 writes an update with the rollout after it, the last one at the end
+        values = scalar(ppo_run, tag)
+        assert len(values) == rollouts
+        assert np.isfinite(values).all()
+    assert scalar(ppo_run, "objective/kl")[0] < scalar(ppo_run, "objective/kl")[-1]
+    assert len(scalar(ppo_run, "eval/accuracy_N+1")) == len(text_summaries(ppo_run)) == -(-rollouts // 2)
+
+
+def test_first_looks_are_at_the_pretrained_model(ppo_run, policy) -> None:
+    for accuracy in evaluate(policy, 1, 6, seed=0):
+        assert scalar(ppo_run, f"eval/accuracy_{accuracy.problems}")[0] == pytest.approx(accuracy.value)
+    probabilities = critical_probabilities(policy, held_out_problems(1, 1, 32, seed=0), 1)
+    for (line, operand, kind), value in probabilities.items():
+        assert scalar(ppo_run, f"critical/line{line}_operand{operand}_{kind}")[0] == pytest.approx(value, rel=1e-4)
+
+
+def test_samples_are_held_out_problems(ppo_run) -> None:
+    for summary in text_summaries(ppo_run):
+        headings = re.findall(r"^\*\*(\d+)\+(\d+): (right|wrong)\*\*$", summary, re.MULTILINE)
+        assert len(headings) == 4
+        for a, b, verdict in headings:
+            assert is_held_out(int(a), int(b))
+            assert prompt(int(a), int(b)) in summary
+            assert (verdict == "wrong") <= ("<<HERE>>" in summary)
+
+
+def test_checkpoints_load_and_differ(ppo_run) -> None:
+    paths = sorted((ppo_run / "checkpoints").iterdir(), key=lambda path: int(path.stem.split("_")[1]))
+    assert len(paths) == results(ppo_run)["episodes"] // N_EPISODES - 1
+    found = []
+    for path in paths:
+        agent = PrioritizedKLPPO.load(path, device="cpu")
+        assert path.name == f"agent_{agent.num_timesteps}.zip"
+        found.append(weights(agent.policy.language_model))
+    found.append(weights(load_policy(ppo_run / "agent.zip").language_model))
+    for earlier, later in zip(found, found[1:], strict=False):  # noqa: RUF007
+        assert not same_weights(earlier, later)
+
+
+def trained_weights(args: PPOArgs, folder: Path) -> dict[str, np.ndarray]:
+    assert train(replace(args, run_folder=folder), Console(quiet=True)) == folder
+    return weights(load_policy(folder / "agent.zip"))
+
+
+def test_same_seed_same_run_however_often_one_looks(pretrained, tmp_path) -> None:
+    """Evaluation, samples and checkpoints are of no influence on the training."""
+    args = replace(SHORT, pretrained=str(pretrained), total_timesteps=900)
+    first = trained_weights(args, tmp_path / "first")
+    again = trained_weights(replace(args, eval_every=1, checkpoint_every=1, eval_problems=3), tmp_path / "again")
+    other = trained_weights(replace(args, seed=4), tmp_path / "other")
+    assert results(tmp_path / "first")["episodes"] > 4  # more than one rollout
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
+
+
+def test_no_evaluation_if_it_is_not_wanted(pretrained, tmp_path) -> None:
+    trained_weights(replace(SHORT, pretrained=str(pretrained)), tmp_path / "run")
+    found = results(tmp_path / "run")
+    assert found["before"] == found["after"] == {}
+    assert found["episodes"] == 4
+
+
+def test_agent_is_as_the_arguments_say(pretrained) -> None:
+    args = replace(
+        SHORT,
+        pretrained=str(pretrained),
+        reward="signed",
+        n_epochs=3,
+        value_learning_rate=0.25,
+        gae_lambda=0.5,
+        clip_range=0.3,
+        ent_coef=0.01,
+        vf_coef=0.7,
+        max_grad_norm=0.9,
+        kl_coef=1.5,
+        kl_exponent=20.0,
+        kl_estimator="k3",
+        certainty="max_prob",
+        certainty_temperature=4.0,
+        temperature=1.25,
+        value_net_arch=(5, 6),
+        detach_value=False,
+        seed=11,
+    )
+    agent = make_agent(args, 1)
+    named = ("n_episodes", "batch_size", "n_epochs", "learning_rate", "value_learning_rate", "gae_lambda", "clip_range")
+    coefficients = ("ent_coef", "vf_coef", "max_grad_norm", "kl_coef", "kl_exponent", "seed")
+    kinds = ("kl_estimator", "certainty", "certainty_temperature")
+    for name in (*named, *coefficients, *kinds):
+        assert getattr(agent, name) == getattr(args, name), name
+    assert (agent.policy.temperature, agent.policy.detach_value) == (1.25, False)
+    assert [tuple(weight.shape) for weight in agent.policy.value_net.parameters() if weight.dim() == 2] == [
+        (5, 32),
+        (6, 5),
+        (1, 6),
+    ]
+    assert agent.n_envs == N_ENVS
+    agent.env.reset()
+    _, rewards, dones, _ = agent.env.step(np.zeros(N_ENVS, dtype=np.int64))  # padding ends an episode
+    assert dones.all()
+    assert (rewards == -1).all()
+
+
+def test_trains_on_the_mixture_of_training_problems(pretrained) -> None:
+    agent = make_agent(replace(SHORT, pretrained=str(pretrained)), 1)
+    prompts = [decode(row) for _ in range(60) for row in agent.env.reset()]
+    problems = [tuple(map(int, re.findall(r"\d+", text))) for text in prompts]
+    assert len(set(problems)) > 100
+    assert not any(is_held_out(*problem) for problem in problems)
+    assert {max(len(str(operand)) for operand in problem) for problem in problems} == {2}
+    assert {min(len(str(operand)) for operand in problem) for problem in problems} == {1, 2}
+
+
+def test_digits_given_win_over_the_folder(pretrained, tmp_path, capsys) -> None:
+    """The folder says 1; told 2 it must train on 3 digits, which do not fit."""
+    with pytest.raises(ValueError, match=r"at least \d+ positions"):
+        train(replace(SHORT, pretrained=str(pretrained), pretrained_digits=2, run_folder=tmp_path), Console(quiet=True))
+
+
+def test_prints_where_to_look_and_the_table(pretrained, tmp_path, command, capsys) -> None:
+    folder = tmp_path / "run"
+    sizes = ["--total-timesteps", 1, "--n-envs", 2, "--n-episodes", 2, "--batch-size", 2]
+    problems = ["--eval-problems", 3, "--eval-every-problems", 1]
+    command(ppo, "--pretrained", pretrained, *sizes, *problems, "--device", "cpu", "--run-folder", folder)
+    out = capsys.readouterr().out
+    assert f"tensorboard --logdir {folder}" in out
+    assert "N = 1" in out
+    assert "before" in out
+    assert "after" in out
+    assert f"Trained on 2 episodes in 0.0 minutes; the agent is {folder / 'agent.zip'}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--extra-digits", "2"], r"at least \d+ positions"),
+        (["--extra-digits", "0"], "digits must be"),
+        (["--n-envs", "3"], "n_episodes must be a multiple of the environment's lanes, 3"),
+        (["--batch-size", "5"], "batch_size must be at most n_episodes"),
+        (["--kl-coef", "-1"], "kl_coef must be >= 0"),
+        (["--eval-every", "0"], "eval_every"),
+        (["--eval-every-problems", "0"], "eval_every_problems"),
+        (["--checkpoint-every", "0"], "checkpoint_every"),
+    ],
+)
+def test_bad_arguments(arguments, message, pretrained, tmp_path, command) -> None:
+    """A ``ValueError`` that names the argument, and no run folder that would stand in the way of the next try."""
+    valid = ["--n-envs", 4, "--n-episodes", 4, "--batch-size", 2, "--total-timesteps", 1, "--eval-problems", 0]
+    with pytest.raises(ValueError, match=message):
+        command(ppo, "--pretrained", pretrained, *valid, "--run-folder", tmp_path / "run", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_existing_run_is_refused(ppo_run, ppo_arguments, command) -> None:
+    before = (ppo_run / "config.json").read_text()
+    with pytest.raises(ValueError, match="run_folder must not hold a run yet"):
+        command(ppo, *ppo_arguments, "--seed", 6, "--run-folder", ppo_run)
+    assert (ppo_run / "config.json").read_text() == before

@@ -1,0 +1,228 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, prompt, solution
+from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2
+from tests.train.helpers import PRETRAIN_RUN, budget, hugging_face, next_token_log_probs, same_weights, weights
+from train import pretrain
+from train.accuracy import evaluate, held_out_problems
+from train.model_folder import load_policy, pretrained_digits
+from train.muon import Muon
+from train.pretrain import PretrainArgs, learning_rate_factor, make_optimizers, next_token_loss
+
+FLAGS = [part for name, value in PRETRAIN_RUN.items() for part in (f"--{name.replace('_', '-')}", value)]
+SHORT = {**PRETRAIN_RUN, "steps": 3, "tokens_per_step": 200}
+
+
+def small_model(n_positions: int = 193):
+    torch.manual_seed(0)
+    return build_gpt2(gpt2_config(VOCAB_SIZE, n_positions, n_layer=2, n_head=2, n_embd=16, pad_token_id=PAD_TOKEN_ID))
+
+
+def nats_per_token(model, problems) -> float:
+    """Cross-entropy of the solutions, prefix by prefix."""
+    losses = []
+    for problem in problems:
+        question, worked = prompt(*problem), solution(*problem)
+        for position, token in enumerate(encode(worked)):
+            losses.append(-float(next_token_log_probs(model, question + worked[:position])[token]))
+    return float(np.mean(losses))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run through the command line, and what it printed."""
+    folder = tmp_path_factory.mktemp("pretrain") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["train/pretrain.py", *map(str, FLAGS), "--eval-problems", "15", "--run-folder", str(folder)])
+        pretrain.main()
+    return folder
+
+
+def test_files(run) -> None:
+    assert {path.name for path in run.iterdir()} == {"config.json", "command.txt", "versions.json", "results.json", "model"}
+    assert {"config.json", "model.safetensors", "pretraining.json"} <= {path.name for path in (run / "model").iterdir()}
+    config = json.loads((run / "config.json").read_text())
+    assert config.items() >= PRETRAIN_RUN.items()
+    assert config["run_folder"] == str(run)
+    command = (run / "command.txt").read_text().split()
+    assert command[:3] == ["python", "-m", "train.pretrain"]
+    assert command[3:-4] == [str(flag) for flag in FLAGS]
+
+
+def test_folder_says_how_it_was_made(run) -> None:
+    record = json.loads((run / "model" / "pretraining.json").read_text())
+    assert record.items() >= PRETRAIN_RUN.items()
+    assert record["n_positions"] == budget(2)
+    assert pretrained_digits(run / "model") == 1
+
+
+def test_loss_falls(run) -> None:
+    """From log(V), about 3.7 nats, to less than 0.6: measured on problems it was trained on, prefix by prefix."""
+    problems = [(3, 4), (9, 8)]
+    assert nats_per_token(small_model(), problems) == pytest.approx(math.log(VOCAB_SIZE), abs=0.3)
+    assert nats_per_token(hugging_face(run / "model"), problems) < 0.6
+    assert json.loads((run / "model" / "pretraining.json").read_text())["loss"] < 0.6
+
+
+def test_model_loads_and_results_are_its_accuracies(run) -> None:
+    model = load_gpt2(run / "model", VOCAB_SIZE, budget(2), PAD_TOKEN_ID)
+    config = model.config
+    assert (config.n_layer, config.n_head, config.n_embd, config.n_positions) == (1, 2, 32, budget(2))
+    assert same_weights(weights(model), weights(hugging_face(run / "model")))
+    results = json.loads((run / "results.json").read_text())
+    accuracies = evaluate(load_policy(run / "model"), 1, 15, seed=0)
+    assert results.keys() == {"<=N", "N+1"} == {accuracy.problems for accuracy in accuracies}
+    for accuracy in accuracies:
+        found = results[accuracy.problems]
+        assert (found["solved"], found["total"]) == (accuracy.solved, 15)
+        assert tuple(found["interval"]) == accuracy.interval
+
+
+def test_prints_how_it_goes(command, capsys, tmp_path) -> None:
+    arguments = {**SHORT, "steps": 101}
+    flags = [part for name, value in arguments.items() for part in (f"--{name.replace('_', '-')}", value)]
+    command(pretrain, *flags, "--eval-problems", 3, "--run-folder", tmp_path)
+    out = capsys.readouterr().out
+    assert "step   100  loss" in out
+    loss = json.loads((tmp_path / "model" / "pretraining.json").read_text())["loss"]
+    assert f"step   101  loss {loss:.4f}" in out
+    assert "<=N" in out
+    assert f"python -m train.ppo --pretrained {tmp_path / 'model'}" in out
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_same_seed_same_weights(optimizer, tmp_path) -> None:
+    found = []
+    for index, seed in enumerate((0, 0, 1)):
+        args = PretrainArgs(**{**SHORT, "seed": seed, "optimizer": optimizer})
+        model = pretrain.pretrain(args, tmp_path / str(index), Console(quiet=True))
+        found.append(weights(model))
+        assert same_weights(found[-1], weights(hugging_face(tmp_path / str(index) / "model")))
+    assert same_weights(found[0], found[1])
+    assert not same_weights(found[0], found[2])
+
+
+def test_optimizers_differ(tmp_path) -> None:
+    models = []
+    for change in ({"optimizer": "muon"}, {"optimizer": "adamw"}, {"optimizer": "adamw", "autocast": True}):
+        folder = tmp_path / str(len(models))
+        models.append(weights(pretrain.pretrain(PretrainArgs(**{**SHORT, **change}), folder, Console(quiet=True))))
+    assert not same_weights(models[0], models[1])
+    assert not same_weights(models[1], models[2])
+    for name, weight in models[1].items():
+        np.testing.assert_allclose(models[2][name], weight, atol=0.05)  # bfloat16 changes little
+        assert weight.dtype == models[2][name].dtype == np.float32
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_every_weight_has_one_optimizer(optimizer) -> None:
+    model = small_model()
+    optimizers = make_optimizers(model, PretrainArgs(**{**PRETRAIN_RUN, "optimizer": optimizer, "weight_decay": 0.3}))
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    settings = {}
+    for each in optimizers:
+        for group in each.param_groups:
+            for parameter in group["params"]:
+                assert names[parameter] not in settings
+                settings[names[parameter]] = (type(each), group["weight_decay"], group["lr"])
+    assert settings.keys() == set(names.values())
+    for name, (kind, decay, rate) in settings.items():
+        matrix_of_a_block = name.startswith("transformer.h.") and name.endswith("weight") and ".ln_" not in name
+        is_muon = optimizer == "muon" and matrix_of_a_block
+        assert (kind is Muon) == is_muon, name
+        assert rate == (PRETRAIN_RUN["muon_learning_rate"] if is_muon else PRETRAIN_RUN["learning_rate"]), name
+        is_matrix = matrix_of_a_block or name in ("transformer.wte.weight", "transformer.wpe.weight")
+        assert decay == (0.3 if is_matrix else 0.0), name
+
+
+def test_learning_rate_rises_then_falls_to_a_tenth() -> None:
+    factors = [learning_rate_factor(step, 1000, 100) for step in range(1000)]
+    assert factors[0] == pytest.approx(0.01, rel=1e-3)
+    assert factors[49] == pytest.approx(0.5, rel=0.01)
+    assert factors[500] == pytest.approx(0.55)
+    assert factors[-1] == pytest.approx(0.1, rel=1e-3)
+    peak = int(np.argmax(factors))
+    assert 98 <= peak <= 100
+    assert (np.diff(factors[: peak + 1]) > 0).all()
+    assert (np.diff(factors[peak:]) < 0).all()
+    assert learning_rate_factor(0, 10, 0) == 1  # no warm-up
+
+
+def test_loss_is_the_mean_over_completion_tokens() -> None:
+    """Two blocks, of two examples and of one, against Hugging Face's forward of each prefix of each block."""
+    model = small_model(n_positions=300)
+    blocks, starts, length = [[(1, 2), (3, 4)], [(9, 9)]], [0, 43], 250
+    tokens = torch.full((2, length + 1), PAD_TOKEN_ID)
+    mask = torch.zeros(2, length + 1, dtype=torch.bool)
+    losses = []
+    for row, (problems, start) in enumerate(zip(blocks, starts, strict=True)):
+        text = ""
+        for problem in problems:
+            text += prompt(*problem)
+            for character in solution(*problem):
+                losses.append(-float(next_token_log_probs(model, text, start)[encode(character)[0]]))
+                mask[row, len(text)] = True
+                text += character
+        tokens[row, : len(text)] = torch.from_numpy(encode(text))
+    positions = torch.tensor(starts)[:, None] + torch.arange(length)
+    assert float(next_token_loss(model, tokens, mask, positions)) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_blocks_stand_anywhere_in_the_position_table(monkeypatch, tmp_path) -> None:
+    seen = []
+    loss = pretrain.next_token_loss
+
+    def spy(model, tokens, mask, positions):
+        seen.append(positions)
+        return loss(model, tokens, mask, positions)
+
+    monkeypatch.setattr(pretrain, "next_token_loss", spy)
+    pretrain.pretrain(PretrainArgs(**{**SHORT, "steps": 60}), tmp_path, Console(quiet=True))
+    positions = torch.cat(seen)
+    assert (positions.diff(dim=1) == 1).all()
+    assert (positions.min(), positions.max()) == (0, budget(2) - 1)
+
+
+def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None:
+    seen = []
+    sample = pretrain.ProblemSampler.sample
+
+    def spy(sampler, rng):
+        seen.append(sample(sampler, rng))
+        return seen[-1]
+
+    monkeypatch.setattr(pretrain.ProblemSampler, "sample", spy)
+    pretrain.pretrain(PretrainArgs(**{**SHORT, "steps": 20}), tmp_path, Console(quiet=True))
+    assert len(set(seen)) > 30
+    assert set(seen).isdisjoint(held_out_problems(1, 0, 500, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--digits", "0"], "digits must be >= 1"),
+        (["--n-head", "5"], "n_embd must be a multiple of n_head"),
+        (["--digits", "3", "--longest-digits", "2"], "longest_digits"),
+        (["--steps", "0"], "steps"),
+    ],
+)
+def test_bad_arguments(change, message, command, tmp_path) -> None:
+    """A ``ValueError`` that names the argument, before any training."""
+    with pytest.raises(ValueError, match=message):
+        command(pretrain, *FLAGS, "--steps", 3, "--run-folder", tmp_path / "run", *change)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_start_that_fails_can_be_repeated(command, tmp_path) -> None:
+    """The run folder of a command that was refused is no run: the corrected command may use it."""
+    flags = [*FLAGS, "--steps", 1, "--eval-problems", 1, "--run-folder", tmp_path / "run"]
+    with pytest.raises(ValueError, match="n_head"):
+        command(pretrain, *flags, "--n-head", 5)
+    command(pretrain, *flags)
+    assert (tmp_path / "run" / "results.json").exists()

@@ -1,0 +1,98 @@
+import json
+import platform
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import stable_baselines3
+import torch
+import transformers
+
+from train.run_folder import make_run_folder, versions, write_json
+
+
+@dataclass(frozen=True)
+class Args:
+    preset: str = "small"
+    steps: int = 3
+    arch: tuple[int, ...] = (4, 5)
+    where: Path = Path("some/where")
+    nothing: None = None
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_contents(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/anywhere/train/ppo.py", "--steps", "3"])
+    folder = make_run_folder(Args(), "ppo", tmp_path / "a" / "b")
+    assert folder == tmp_path / "a" / "b"
+    files = contents(folder)
+    assert set(files) == {"config.json", "command.txt", "versions.json"}
+    assert json.loads(files["config.json"]) == {
+        "preset": "small",
+        "steps": 3,
+        "arch": [4, 5],
+        "where": "some/where",
+        "nothing": None,
+    }
+    assert files["command.txt"] == "python -m train.ppo --steps 3\n"
+    assert json.loads(files["versions.json"]) == versions()
+
+
+def test_command_without_arguments(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/anywhere/train/ppo.py"])
+    assert contents(make_run_folder(Args(), "ppo", tmp_path))["command.txt"] == "python -m train.ppo\n"
+
+
+def test_command_can_be_pasted_into_a_shell(tmp_path, monkeypatch) -> None:
+    arguments = ["--run-folder", "my runs/first one", "--name", "$HOME", "--quote", "it's"]
+    monkeypatch.setattr(sys, "argv", ["/anywhere/train/ppo.py", *arguments])
+    command = contents(make_run_folder(Args(), "ppo", tmp_path))["command.txt"]
+    assert shlex.split(command) == ["python", "-m", "train.ppo", *arguments]
+
+
+def test_versions_are_those_in_use() -> None:
+    found = versions()
+    assert found["python"] == platform.python_version()
+    assert found["torch"] == torch.__version__
+    assert found["transformers"] == transformers.__version__
+    assert found["gymnasium"] == gymnasium.__version__
+    assert found["stable-baselines3"] == stable_baselines3.__version__
+    assert found["numpy"] == np.__version__
+    assert found["addition-gym"]
+
+
+def test_default_folder_is_new_under_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = make_run_folder(Args(), "pretrain", None)
+    assert re.fullmatch(r"runs/pretrain-small-\d{8}-\d{6}", str(folder))
+    assert (tmp_path / folder / "config.json").is_file()
+
+
+def test_existing_run_is_refused_and_left_alone(tmp_path) -> None:
+    make_run_folder(Args(steps=3), "ppo", tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=f"run_folder must not hold a run yet, but '{tmp_path}' does"):
+        make_run_folder(Args(steps=4), "ppo", tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_existing_folder_without_a_run_is_taken(tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    make_run_folder(Args(), "ppo", tmp_path)
+    assert set(contents(tmp_path)) == {"config.json", "command.txt", "versions.json", "notes.txt"}
+
+
+def test_json_for_people(tmp_path) -> None:
+    write_json(tmp_path / "x.json", {"path": Path("a/b"), "list": [1, 2.5]})
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == {"path": "a/b", "list": [1, 2.5]}
+    assert text.startswith('{\n  "path"')
+    assert text.endswith("}\n")
