@@ -9,6 +9,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from addition_gym.problems import ProblemSampler
+from addition_gym.scratchpad import check_digits
 from policies import GPT2Policy
 from train.model_folder import longest_digits
 from train.solve import Problem, solve
@@ -83,8 +84,17 @@ def evaluate(
     :param seed: of the problems
     :param deterministic: the most probable token (greedy), or a sample
     :param extras: which k
+    :raises ValueError: if a number is out of range, or the position table is too short for N digits
     """
+    check_digits("pretrained_digits", digits)
+    if count < 1:
+        raise ValueError(f"problems must be >= 1, but it is {count}: pass a number of problems")
     longest = longest_digits(int(policy.language_model.config.n_positions))
+    if digits > longest:
+        raise ValueError(
+            f"pretrained_digits must be at most {longest}, the digits that fit into the model's position table, "
+            f"but it is {digits}: lower it"
+        )
     accuracies = []
     for extra in extras:
         if digits + extra <= longest:

@@ -21,6 +21,7 @@ def packed_blocks(
     :param block_size: T, tokens that the model reads; at least the longest example
     :return: tokens, int64 ``(B, T + 1)``, padded right, and a mask ``(B, T + 1)`` that is True on completion tokens, the only
         ones to be learnt
+    :raises ValueError: if an example does not fit into a block
     """
     waiting: tuple[np.ndarray, np.ndarray] | None = None
     while True:
@@ -31,6 +32,11 @@ def packed_blocks(
             while True:
                 question, worked = waiting or _example(sampler, rng)
                 end = used + len(question) + len(worked)
+                if used == 0 and end > block_size + 1:
+                    raise ValueError(
+                        f"block_size must hold the longest example, but it is {block_size} and an example has {end} tokens: "
+                        "raise it, or lower digits"
+                    )
                 if end > block_size + 1:
                     waiting = question, worked
                     break

@@ -15,9 +15,9 @@ from train.run_folder import versions, write_json
 @dataclass(frozen=True)
 class EvaluateArgs:
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, or a saved agent (.zip)."""
+    """The bundled model (tiny), a folder in Hugging Face format, a run folder, or a saved agent (.zip)."""
     pretrained_digits: int | None = None
-    """N; by default that of the folder, or of the bundled model for an agent."""
+    """N; by default what the model's folder or the agent's run folder says."""
     problems: int = 500
     """Held-out problems of each kind."""
     sampled: bool = False
@@ -33,8 +33,9 @@ class EvaluateArgs:
 def main() -> None:
     args = tyro.cli(EvaluateArgs, description="Accuracy on up to N digits and on the N+1, N+2 and N+3 mixtures.")
     torch.manual_seed(args.seed)
-    is_agent = args.model.endswith(".zip")
-    digits = args.pretrained_digits or pretrained_digits("tiny" if is_agent else args.model)
+    if args.output and not args.output.parent.is_dir():
+        raise ValueError(f"output must lie in an existing folder, but it is {str(args.output)!r}: make the folder first")
+    digits = pretrained_digits(args.model) if args.pretrained_digits is None else args.pretrained_digits
     policy = load_policy(args.model, args.device)
     accuracies = evaluate(policy, digits, args.problems, args.seed, deterministic=not args.sampled)
     decoding = "sampled" if args.sampled else "greedy"

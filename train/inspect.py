@@ -25,9 +25,9 @@ class InspectArgs:
     b: tyro.conf.Positional[int]
     """Second operand."""
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, or a saved agent (.zip)."""
+    """The bundled model (tiny), a folder in Hugging Face format, a run folder, or a saved agent (.zip)."""
     pretrained_digits: int | None = None
-    """N, which says what is critical; by default that of the folder, or of the bundled model for an agent."""
+    """N, which says what is critical; by default what the model's folder or the agent's run folder says."""
     svg: Path | None = None
     """Write the picture to this SVG file too."""
 
@@ -39,8 +39,15 @@ def solution_certainty(policy: GPT2Policy, problem: Problem) -> np.ndarray:
     :param policy: its language model is looked at, at its own softmax temperature
     :param problem: the operands
     :return: one number in [0, 1] for every token of ``solution(*problem)``
+    :raises ValueError: if the solution does not fit into the model's position table
     """
     question, worked = encode(prompt(*problem)), encode(solution(*problem))
+    n_positions = int(policy.language_model.config.n_positions)
+    if len(question) + len(worked) > n_positions:
+        raise ValueError(
+            f"operands a and b must have a solution within the model's {n_positions} positions, but "
+            f"{problem[0]}+{problem[1]} needs {len(question) + len(worked)}: choose shorter ones"
+        )
     text = torch.as_tensor(np.concatenate([question, worked]), device=policy.device)[None]
     mask = torch.zeros_like(text, dtype=torch.bool)
     mask[0, len(question) - 1 : -1] = True
@@ -66,7 +73,7 @@ def coloured(problem: Problem, certainty: np.ndarray, pretrained_digits: int) ->
 
 def main() -> None:
     args = tyro.cli(InspectArgs, description="Colour a worked scratchpad by certainty; critical tokens are underlined.")
-    digits = args.pretrained_digits or pretrained_digits("tiny" if args.model.endswith(".zip") else args.model)
+    digits = pretrained_digits(args.model) if args.pretrained_digits is None else args.pretrained_digits
     problem = (args.a, args.b)
     certainty = solution_certainty(load_policy(args.model), problem)
     console = Console(record=args.svg is not None, width=90 if args.svg else None)

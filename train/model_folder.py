@@ -16,43 +16,62 @@ from policies.gpt2 import TINY
 PRETRAINING = "pretraining.json"
 """Beside a model's weights: how they were made. ``digits`` is N."""
 
+AGENT = "agent.zip"
+"""The agent at the end of a fine-tuning run, in its run folder; ``config.json`` beside it says N as ``pretrained_digits``."""
 
-def pretrained_digits(pretrained: str | Path) -> int:
-    """N of ``"tiny"`` or of a folder that ``train.pretrain`` wrote.
 
-    :raises ValueError: if the folder does not say
+def resolve_model(model: str | Path) -> Path:
+    """The folder or file that a ``--model`` or ``--pretrained`` argument means.
+
+    :param model: ``"tiny"``, a folder in Hugging Face format, a run folder, or a saved agent (``.zip``)
+    :raises ValueError: if there is no such thing
     """
-    path = model_folder(pretrained) / PRETRAINING
-    if not path.is_file():
-        raise ValueError(
-            f"pretrained must be 'tiny' or hold a {PRETRAINING}, but {str(pretrained)!r} does not: pass --pretrained-digits"
-        )
-    return int(json.loads(path.read_text())["digits"])
+    path = TINY if str(model) == "tiny" else Path(model)
+    if (path / AGENT).is_file():
+        path = path / AGENT
+    if (path.suffix == ".zip" and path.is_file()) or (path / "config.json").is_file():
+        return path
+    raise ValueError(
+        "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, or a saved agent (.zip), "
+        f"but {str(model)!r} is none of these: check the path"
+    )
 
 
-def model_folder(pretrained: str | Path) -> Path:
-    """The folder that a ``pretrained`` argument means."""
-    return TINY if str(pretrained) == "tiny" else Path(pretrained)
+def pretrained_digits(model: str | Path) -> int:
+    """N of a model: how long the operands of its pre-training were.
+
+    :param model: as for :func:`resolve_model`
+    :raises ValueError: if it does not exist, or nothing beside it says N
+    """
+    path = resolve_model(model)
+    if path.suffix == ".zip":
+        sources = [(folder / "config.json", "pretrained_digits") for folder in path.absolute().parents[:2]]
+    else:
+        sources = [(path / PRETRAINING, "digits")]
+    for source, key in sources:
+        if source.is_file() and (digits := json.loads(source.read_text()).get(key)):
+            return int(digits)
+    raise ValueError(f"pretrained_digits is not written beside {str(model)!r}: pass --pretrained-digits N")
 
 
 def longest_digits(n_positions: int) -> int:
-    """The longest operands, in digits, whose problems a model with so many positions can solve."""
-    digits = 1
+    """The longest operands, in digits, whose problems a model with so many positions can solve; 0 if it can solve none."""
+    digits = 0
     while longest_text(digits + 1) + MAX_TOKENS_MARGIN <= n_positions:
         digits += 1
     return digits
 
 
 def load_policy(model: str | Path, device: str = "cpu") -> GPT2Policy:
-    """A policy from ``"tiny"``, a folder in Hugging Face format, or a saved agent (``.zip``, an SB3 pickle: trust its source).
+    """A policy from a model or an agent; an agent's ``.zip`` is an SB3 pickle, so trust its source.
 
+    :param model: as for :func:`resolve_model`
+    :param device: where to put it
     :raises ValueError: if there is no such model
     """
-    if str(model).endswith(".zip"):
-        if not Path(model).is_file():
-            raise ValueError(f"model must be an existing file, but {str(model)!r} is not: check the path")
-        return PrioritizedKLPPO.load(model, device=device).policy
-    folder = model_folder(model)
+    path = resolve_model(model)
+    if path.suffix == ".zip":
+        return PrioritizedKLPPO.load(path, device=device).policy
     shortest = token_space(longest_text(1) + MAX_TOKENS_MARGIN)  # any length does: evaluation brings its own
-    policy = GPT2Policy(shortest, spaces.Discrete(VOCAB_SIZE), lambda _: 0.0, pretrained=folder, pad_token_id=PAD_TOKEN_ID)
+    policy = GPT2Policy(shortest, spaces.Discrete(VOCAB_SIZE), lambda _: 0.0, pretrained=path, pad_token_id=PAD_TOKEN_ID)
     return policy.to(torch.device(device))

@@ -37,8 +37,7 @@ def read_scalars(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     :raises ValueError: if there are no events that :class:`agents.PrioritizedKLPPO` wrote
     """
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    tags = events.Tags()["scalars"]
+    tags = events.Reload().Tags()["scalars"] if folder.is_dir() else []
     if EPISODES not in tags:
         raise ValueError(f"runs must hold TensorBoard events of train.ppo, but {str(folder)!r} does not: check the path")
     clock = events.Scalars(EPISODES)
@@ -57,7 +56,10 @@ def draw(runs: Sequence[Path], output: Path) -> None:
 
     :param runs: run folders
     :param output: where to write the picture
+    :raises ValueError: if there is no run, or no events in one
     """
+    if not runs:
+        raise ValueError("runs must hold at least one run folder, but there is none: name the folders of train.ppo")
     scalars = [read_scalars(run) for run in runs]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for (tag, label), colour, style in zip(CURVES.items(), COLOURS, STYLES, strict=False):

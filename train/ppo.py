@@ -1,5 +1,6 @@
 """Fine-tune a pre-trained model on longer numbers by reinforcement learning: ``python -m train.ppo``."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class PPOArgs:
     """k: train on the paper's mixture of N+k digits."""
     reward: Reward = "binary"
     """1 / 0, or 1 / -1 (signed)."""
-    total_timesteps: int = 1_500_000
+    total_timesteps: int = 1_000_000
     """Completion tokens to train on."""
     n_envs: int = 64
     """Lanes of the vector environment."""
@@ -44,9 +45,9 @@ class PPOArgs:
     """Episodes of a minibatch."""
     n_epochs: int = 1
     """Passes over a rollout."""
-    learning_rate: float = 3e-5
+    learning_rate: float = 1e-4
     """Of the language model."""
-    value_learning_rate: float | None = 1e-2
+    value_learning_rate: float | None = 1e-3
     """Of the value head; None for the same."""
     gae_lambda: float = 1.0
     """Lambda of generalised advantage estimation."""
@@ -58,7 +59,7 @@ class PPOArgs:
     """Coefficient of the value loss."""
     max_grad_norm: float = 0.5
     """Largest norm of the gradient."""
-    kl_coef: float = 0.2
+    kl_coef: float = 0.5
     """Coefficient of the KL penalty; 0 for none."""
     kl_exponent: float = 150.0
     """Beta: 0 is the standard penalty, more prioritises more."""
@@ -76,9 +77,9 @@ class PPOArgs:
     """Keep the value loss out of the language model."""
     eval_problems: int = 500
     """Held-out problems of each kind before and after training; 0 for no evaluation."""
-    eval_every: int = 20
+    eval_every: int = 10
     """Updates between two evaluations during training."""
-    eval_every_problems: int = 64
+    eval_every_problems: int = 50
     """Held-out problems of each kind in these."""
     checkpoint_every: int = 50
     """Updates between two checkpoints."""
@@ -161,7 +162,11 @@ def train(args: PPOArgs, console: Console) -> Path:
 
     :return: the run folder
     """
-    digits = args.pretrained_digits or pretrained_digits(args.pretrained)
+    for name in ("eval_every", "eval_every_problems", "checkpoint_every", "total_timesteps"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
+    digits = pretrained_digits(args.pretrained) if args.pretrained_digits is None else args.pretrained_digits
+    args = dataclasses.replace(args, pretrained_digits=digits)
     agent = make_agent(args, digits)
     folder = make_run_folder(args, "ppo", args.run_folder)
     agent.set_logger(configure(str(folder), ["csv", "tensorboard"]))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import GPT2LMHeadModel
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.env import MAX_TOKENS_MARGIN
 from addition_gym.problems import ProblemSampler
-from addition_gym.scratchpad import longest_text
+from addition_gym.scratchpad import check_digits, longest_text
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, save_gpt2
 from train.accuracy import evaluate, table
 from train.data import packed_blocks
@@ -42,7 +43,9 @@ class PretrainArgs:
     longest_digits: int | None = None
     """The position table fits problems of this many digits; N+3 by default."""
     steps: int = 2000
-    """Optimizer steps."""
+    """Optimizer steps of the first stage, in which a block starts anywhere in the position table."""
+    origin_steps: int = 600
+    """Steps of the second stage, at half the learning rates: half the blocks start at position 0, as an RL episode does."""
     tokens_per_step: int = 3300
     """Tokens of a batch, rounded up to whole blocks; a block is as long as the longest problem of N+1 digits."""
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -78,6 +81,7 @@ PRESETS = {
         n_head=12,
         n_embd=768,
         steps=20_000,
+        origin_steps=6_000,
         tokens_per_step=65_536,
         optimizer="adamw",
         learning_rate=6e-4,
@@ -88,8 +92,11 @@ PRESETS = {
 }
 
 
-def make_optimizers(model: GPT2LMHeadModel, args: PretrainArgs) -> list[torch.optim.Optimizer]:
-    """The optimizers of a pre-training run; biases and layer norms are not decayed."""
+def make_optimizers(model: GPT2LMHeadModel, args: PretrainArgs, scale: float = 1.0) -> list[torch.optim.Optimizer]:
+    """The optimizers of a stage; biases and layer norms are not decayed.
+
+    :param scale: factor of the learning rates
+    """
     named = dict(model.named_parameters())
     hidden = [p for name, p in named.items() if ".h." in name and p.dim() == 2] if args.optimizer == "muon" else []
     taken = {id(p) for p in hidden}
@@ -98,9 +105,9 @@ def make_optimizers(model: GPT2LMHeadModel, args: PretrainArgs) -> list[torch.op
         {"params": [p for p in rest if p.dim() >= 2], "weight_decay": args.weight_decay},
         {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
     ]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=args.learning_rate, betas=(0.9, 0.99))]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=scale * args.learning_rate, betas=(0.9, 0.99))]
     if hidden:
-        optimizers.append(Muon(hidden, lr=args.muon_learning_rate, weight_decay=args.weight_decay))
+        optimizers.append(Muon(hidden, lr=scale * args.muon_learning_rate, weight_decay=args.weight_decay))
     return optimizers
 
 
@@ -121,32 +128,64 @@ def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positi
 
 
 def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadModel:
-    """Train a model and save it, in Hugging Face format, as ``folder / "model"``.
+    """Train a model in two stages and save it, in Hugging Face format, as ``folder / "model"``.
 
-    A block starts at a random place of the position table. Otherwise its first example always stands where an RL episode
-    stands, and the model learns by heart that no number is longer than N there: on N+1 digits the right comma in the first
-    line gets probability 0.005 instead of 0.6.
+    If every block started at position 0, its first example would always stand where an RL episode stands, and the model would
+    learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
+    0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
+    itself under-trained, which a short second stage mends.
     """
     torch.manual_seed(args.seed)
-    longest_digits = args.longest_digits or args.digits + 3
-    n_positions = longest_text(longest_digits) + MAX_TOKENS_MARGIN
+    n_positions = longest_text(args.longest_digits or args.digits + 3) + MAX_TOKENS_MARGIN
     config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
-    model = build_gpt2(config).to(args.device).train()
-    optimizers = make_optimizers(model, args)
+    model = build_gpt2(config).to(args.device)
+    started = time.perf_counter()
+    train_stage(model, args, args.steps, console, seed=args.seed)
+    loss = train_stage(model, args, args.origin_steps, console, seed=args.seed + 1, scale=0.5, origin_share=0.5)
+    save_gpt2(model, folder / "model")
+    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("device", "run_folder")}
+    record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
+    write_json(folder / "model" / PRETRAINING, {**record, "versions": versions()})
+    return model
+
+
+def train_stage(
+    model: GPT2LMHeadModel,
+    args: PretrainArgs,
+    steps: int,
+    console: Console,
+    seed: int,
+    scale: float = 1.0,
+    origin_share: float = 0.0,
+) -> float:
+    """Train for some steps with fresh optimizers, a warm-up and a cosine.
+
+    :param model: trained in place
+    :param steps: optimizer steps
+    :param console: gets a line every 100 steps
+    :param seed: of the data
+    :param scale: factor of the learning rates
+    :param origin_share: share of blocks that start at position 0; the others start anywhere
+    :return: the last loss, in nats per completion token; NaN without steps
+    """
+    optimizers = make_optimizers(model, args, scale)
     schedulers = [
-        torch.optim.lr_scheduler.LambdaLR(o, lambda step: learning_rate_factor(step, args.steps, args.warmup_steps))
+        torch.optim.lr_scheduler.LambdaLR(o, lambda step: learning_rate_factor(step, steps, args.warmup_steps))
         for o in optimizers
     ]
-    sampler = ProblemSampler(args.digits, "up_to", split="train")
     block_size = longest_text(args.digits + 1)
     n_blocks = -(-args.tokens_per_step // block_size)
-    rng = np.random.default_rng(args.seed)
-    batches = packed_blocks(sampler, rng, n_blocks, block_size)
-    started = time.perf_counter()
-    for step in range(1, args.steps + 1):
+    last_start = int(model.config.n_positions) - block_size
+    rng = np.random.default_rng(seed)
+    batches = packed_blocks(ProblemSampler(args.digits, "up_to", split="train"), rng, n_blocks, block_size)
+    model.train()
+    loss = torch.tensor(math.nan)
+    for step in range(1, steps + 1):
         tokens, mask = (tensor.to(args.device) for tensor in next(batches))
-        starts = torch.from_numpy(rng.integers(0, n_positions - block_size, size=(n_blocks, 1), endpoint=True))
-        positions = (starts + torch.arange(block_size)).to(args.device)
+        starts = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
+        if origin_share:
+            starts[rng.random(n_blocks) < origin_share] = 0
+        positions = torch.as_tensor(starts + np.arange(block_size), device=args.device)
         with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast):
             loss = next_token_loss(model, tokens, mask, positions)
         loss.backward()
@@ -155,19 +194,32 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
-        if step % 100 == 0 or step == args.steps:
-            seconds = time.perf_counter() - started
-            console.print(f"step {step:5d}  loss {loss.item():.4f}  {seconds:5.0f} s")
-    save_gpt2(model.eval(), folder / "model")
-    seconds = round(time.perf_counter() - started)
-    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("device", "run_folder")}
-    record = {**settings, "n_positions": n_positions, "loss": loss.item(), "seconds": seconds, "versions": versions()}
-    write_json(folder / "model" / PRETRAINING, record)
-    return model
+        if step % 100 == 0 or step == steps:
+            console.print(f"step {step:5d} of {steps}  loss {loss.item():.4f}")
+    model.eval()
+    return loss.item()
+
+
+def check(args: PretrainArgs) -> None:
+    """Refuse a run that could not end well, before anything is written.
+
+    :raises ValueError: naming the argument
+    """
+    check_digits("digits", args.digits)
+    for name in ("steps", "tokens_per_step", "eval_problems"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
+    if args.longest_digits is not None and args.longest_digits <= args.digits:
+        raise ValueError(
+            f"longest_digits must be > digits = {args.digits}, so that fine-tuning has positions for longer numbers, "
+            f"but it is {args.longest_digits}: raise it"
+        )
+    gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
 
 
 def main() -> None:
     args = parse(PRESETS, "Pre-train a GPT-2 on the scratchpad by next-token prediction.")
+    check(args)
     console = Console()
     folder = make_run_folder(args, "pretrain", args.run_folder)
     pretrain(args, folder, console)
@@ -175,7 +227,7 @@ def main() -> None:
     console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))
     write_json(folder / "results.json", {a.problems: a.as_dict() for a in accuracies})
     console.print(f"The model is in {folder / 'model'}; fine-tune it with")
-    console.print(f"  python -m train.ppo --pretrained {folder / 'model'}")
+    console.print(f"  python -m train.ppo --pretrained {shlex.quote(str(folder / 'model'))}", soft_wrap=True)
 
 
 if __name__ == "__main__":

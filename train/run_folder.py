@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import platform
+import shlex
 import sys
 from datetime import datetime
 from importlib.metadata import version
@@ -29,8 +30,7 @@ def make_run_folder(args: Any, command: str, folder: Path | None) -> Path:
         raise ValueError(f"run_folder must not hold a run yet, but {str(folder)!r} does: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", dataclasses.asdict(args))
-    arguments = " ".join(sys.argv[1:])
-    (folder / "command.txt").write_text(f"python -m train.{command} {arguments}".rstrip() + "\n")
+    (folder / "command.txt").write_text(shlex.join(["python", "-m", f"train.{command}", *sys.argv[1:]]) + "\n")
     write_json(folder / "versions.json", versions())
     return folder
 

@@ -33,10 +33,22 @@ PRETRAIN_RUN = dict(
 
 N_ENVS, N_EPISODES, EVAL_PROBLEMS = 4, 8, 12
 PPO_RUN = [
-    *("--total-timesteps", "2000", "--n-envs", str(N_ENVS), "--n-episodes", str(N_EPISODES), "--batch-size", "4"),
-    *("--n-epochs", "1", "--learning-rate", "1e-3", "--eval-problems", str(EVAL_PROBLEMS), "--eval-every", "2"),
+    *("--total-timesteps", "1500", "--n-envs", str(N_ENVS), "--n-episodes", str(N_EPISODES), "--batch-size", "4"),
+    *(
+        "--n-epochs",
+        "1",
+        "--learning-rate",
+        "1e-3",
+        "--ent-coef",
+        "0.1",
+        "--eval-problems",
+        str(EVAL_PROBLEMS),
+        "--eval-every",
+        "2",
+    ),
     *("--eval-every-problems", "6", "--checkpoint-every", "1", "--seed", "5", "--device", "cpu"),
 ]
+"""Two rollouts or more. The entropy bonus trains even where no problem is solved."""
 
 
 def hugging_face(folder: Path) -> GPT2LMHeadModel:

@@ -1,6 +1,8 @@
+import io
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from stable_baselines3.common.logger import KVWriter, Logger, configure
 
 from addition_gym import prompt, solution
@@ -53,6 +55,17 @@ def test_accuracy_is_written_by_kind() -> None:
     assert expected.keys() == {"eval/accuracy_<=N", "eval/accuracy_N+1", "eval/accuracy_N+2"}
     assert logger.name_to_value == expected
     assert len(set(expected.values())) > 1
+
+
+def test_accuracy_is_printed_where_a_console_is_given() -> None:
+    policy = scripted_policy(lambda a, b: solution(a, b) if len(str(a)) + len(str(b)) == 2 else "\n</scratch>\n\n", digits=2)
+    console = Console(file=io.StringIO(), width=200)
+    callback = AccuracyCallback(1, problems=3, every=2, console=console)
+    attach(callback, policy)
+    for _ in range(3):
+        callback.on_rollout_end()
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert lines == [["rollout", str(n), "accuracy", "<=N", "100%", "N+1", "0%"] for n in (1, 3)]
 
 
 def test_critical_tokens_are_written_by_place() -> None:

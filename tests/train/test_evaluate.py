@@ -3,8 +3,11 @@ import json
 import pytest
 import torch
 
+from addition_gym import PAD_TOKEN_ID, solution
+from tests.train.helpers import ScriptedPolicy, random_policy
 from train import evaluate
 from train.accuracy import evaluate as accuracies_of
+from train.accuracy import held_out_problems
 from train.model_folder import load_policy
 from train.run_folder import versions
 
@@ -30,14 +33,35 @@ def test_table_and_json(target, command, capsys, tmp_path) -> None:
     assert written == {accuracy.problems: {**accuracy.as_dict(), "interval": list(accuracy.interval)} for accuracy in expected}
 
 
-def test_sampled(pretrained, command, capsys, tmp_path) -> None:
-    """Problems and samples follow the seed."""
-    command(evaluate, "--model", pretrained, "--problems", 25, "--sampled", "--seed", 3, "--output", tmp_path / "a.json")
-    assert "sampled" in capsys.readouterr().out
-    torch.manual_seed(3)
-    expected = accuracies_of(load_policy(pretrained), 1, 25, seed=3, deterministic=False)
-    written = json.loads((tmp_path / "a.json").read_text())
-    assert {name: written[name]["solved"] for name in ("<=N", "N+1")} == {a.problems: a.solved for a in expected}
+class Slippery(ScriptedPolicy):
+    """Greedy, it is right where the first operand is even; sampled, it is right unless it stops early by chance."""
+
+    completion = staticmethod(lambda a, b: solution(a, b) if a % 2 == 0 else "\n</scratch>\n\n")
+
+    def decode(self, obs, cache, deterministic=False, active=None):
+        if deterministic:
+            return super().decode(obs, cache, True, active)
+        self.completion = solution
+        actions, values, log_prob = super().decode(obs, cache, False, active)
+        return torch.where(torch.rand(len(obs)) < 0.005, PAD_TOKEN_ID, actions), values, log_prob
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_problems_and_samples_follow_the_seed(sampled, pretrained, command, tmp_path, monkeypatch) -> None:
+    found, policy = [], random_policy(2, cls=Slippery)
+    monkeypatch.setattr(evaluate, "load_policy", lambda *_: policy)
+    flags = ["--sampled"] if sampled else []
+    for seed in (3, 4):
+        command(evaluate, "--model", pretrained, "--problems", 20, "--seed", seed, *flags, "--output", tmp_path / "a.json")
+        written = json.loads((tmp_path / "a.json").read_text())
+        found.append([written[name]["solved"] for name in ("<=N", "N+1")])
+        torch.manual_seed(seed)
+        expected = [a.solved for a in accuracies_of(policy, 1, 20, seed, deterministic=not sampled)]
+        assert found[-1] == expected
+        assert all(0 < solved < 20 for solved in expected)
+        if not sampled:
+            assert expected == [sum(a % 2 == 0 for a, _ in held_out_problems(1, extra, 20, seed)) for extra in (0, 1)]
+    assert found[0] != found[1]
 
 
 def test_nothing_is_written_unless_asked(pretrained, command, tmp_path, monkeypatch) -> None:
@@ -50,7 +74,7 @@ def test_given_digits_win_over_the_folder(pretrained, command, capsys) -> None:
     """N = 2 leaves room for up to N digits only."""
     command(evaluate, "--model", pretrained, "--problems", 2, "--pretrained-digits", 2)
     out = capsys.readouterr().out
-    assert "N = 2" in out
+    assert "greedy, N = 2" in " ".join(out.split())
     assert "<=N" in out
     assert "N+1" not in out
 
@@ -70,6 +94,11 @@ def test_bad_arguments(arguments, message, pretrained, command) -> None:
     """A ``ValueError`` that names the argument or the path."""
     with pytest.raises(ValueError, match=message):
         command(evaluate, "--model", pretrained, *arguments)
+
+
+def test_title_says_sampled(pretrained, command, capsys) -> None:
+    command(evaluate, "--model", pretrained, "--problems", 1, "--sampled")
+    assert "1 held-out problems, sampled, N = 1" in " ".join(capsys.readouterr().out.split())
 
 
 def test_unknown_argument_exits(command) -> None:

@@ -57,7 +57,8 @@ def test_files(run) -> None:
 
 def test_folder_says_how_it_was_made(run) -> None:
     record = json.loads((run / "model" / "pretraining.json").read_text())
-    assert record.items() >= PRETRAIN_RUN.items()
+    for name in PRETRAIN_RUN.keys() - {"device"}:  # where it was trained is for the run folder to say
+        assert record[name] == PRETRAIN_RUN[name], name
     assert record["n_positions"] == budget(2)
     assert pretrained_digits(run / "model") == 1
 
@@ -189,6 +190,34 @@ def test_blocks_stand_anywhere_in_the_position_table(monkeypatch, tmp_path) -> N
     assert (positions.min(), positions.max()) == (0, budget(2) - 1)
 
 
+def test_blocks_may_all_start_at_the_origin(monkeypatch, tmp_path) -> None:
+    seen = []
+    loss = pretrain.next_token_loss
+
+    def spy(model, tokens, mask, positions):
+        seen.append(positions)
+        return loss(model, tokens, mask, positions)
+
+    monkeypatch.setattr(pretrain, "next_token_loss", spy)
+    pretrain.pretrain(PretrainArgs(**SHORT, origin_share=1.0), tmp_path, Console(quiet=True))
+    assert len(seen) == SHORT["steps"]
+    assert (torch.cat(seen) == torch.arange(seen[0].shape[1])).all()
+
+
+def test_goes_on_from_a_folder(pretrained, tmp_path) -> None:
+    """With learning rates of 0 the weights are those of the folder, else they move away from them."""
+    before = weights(hugging_face(pretrained))
+    still = {**SHORT, "learning_rate": 0.0, "muon_learning_rate": 0.0, "pretrained": pretrained}
+    moving = {**SHORT, "pretrained": pretrained}
+    found = [
+        weights(pretrain.pretrain(PretrainArgs(**args), tmp_path / name, Console(quiet=True)))
+        for name, args in (("still", still), ("moving", moving))
+    ]
+    assert same_weights(found[0], before)
+    for name, weight in before.items():
+        assert 0 < np.abs(found[1][name] - weight).max() < 0.2, name
+
+
 def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None:
     seen = []
     sample = pretrain.ProblemSampler.sample
@@ -226,3 +255,10 @@ def test_start_that_fails_can_be_repeated(command, tmp_path) -> None:
         command(pretrain, *flags, "--n-head", 5)
     command(pretrain, *flags)
     assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_next_command_is_printed_on_one_line(command, tmp_path, capsys, monkeypatch) -> None:
+    """It is there to be copied, however narrow the terminal and long the path."""
+    monkeypatch.setenv("COLUMNS", "40")
+    command(pretrain, *FLAGS, "--steps", 1, "--eval-problems", 1, "--run-folder", tmp_path / "run")
+    assert f"python -m train.ppo --pretrained {tmp_path / 'run' / 'model'}" in capsys.readouterr().out
