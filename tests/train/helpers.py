@@ -22,6 +22,7 @@ PRETRAIN_RUN = dict(
     n_head=2,
     n_embd=32,
     steps=150,
+    origin_steps=30,
     tokens_per_step=800,
     optimizer="muon",
     learning_rate=1e-2,

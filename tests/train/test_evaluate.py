@@ -83,7 +83,7 @@ def test_given_digits_win_over_the_folder(pretrained, command, capsys) -> None:
     ("arguments", "message"),
     [
         (["--model", "nowhere", "--pretrained-digits", 1], "'nowhere'"),
-        (["--model", "nowhere.zip", "--pretrained-digits", 1], "'nowhere.zip' is not"),
+        (["--model", "nowhere.zip", "--pretrained-digits", 1], "'nowhere.zip' is none of these"),
         (["--model", "nowhere"], "'nowhere'"),
         (["--problems", 0], "problems"),
         (["--problems", 1, "--pretrained-digits", 9], "digits"),  # no kind of problem fits: an empty table says nothing

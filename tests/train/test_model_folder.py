@@ -1,5 +1,5 @@
 import json
-from pathlib import Path
+import shutil
 
 import pytest
 
@@ -7,24 +7,32 @@ from addition_gym import ScratchpadAddEnv
 from agents import PrioritizedKLPPO
 from policies.gpt2 import TINY
 from tests.train.helpers import hugging_face, same_weights, weights
-from train.model_folder import load_policy, longest_digits, model_folder, pretrained_digits
+from train.model_folder import load_policy, longest_digits, pretrained_digits, resolve_model
 
 
 def test_pretrained_digits_are_those_of_the_folder(pretrained, tmp_path) -> None:
     assert pretrained_digits(pretrained) == pretrained_digits(str(pretrained)) == 1
+    shutil.copy(pretrained / "config.json", tmp_path)
     (tmp_path / "pretraining.json").write_text(json.dumps({"digits": 7, "steps": 1}))
     assert pretrained_digits(tmp_path) == 7
 
 
-def test_folder_that_does_not_say(tmp_path) -> None:
-    with pytest.raises(ValueError, match=rf"pretraining.json, but '{tmp_path}' does not: pass --pretrained-digits"):
-        pretrained_digits(tmp_path)
+def test_pretrained_digits_of_an_agent_are_those_of_its_run(ppo_run, pretrained) -> None:
+    assert pretrained_digits(ppo_run) == pretrained_digits(ppo_run / "agent.zip") == pretrained_digits(pretrained)
 
 
-def test_tiny_means_the_bundled_model(tmp_path) -> None:
-    assert model_folder("tiny") == TINY
-    assert model_folder("other/tiny") == Path("other/tiny")
-    assert model_folder(tmp_path) == tmp_path
+def test_model_that_does_not_say(pretrained, ppo_run, tmp_path) -> None:
+    shutil.copy(pretrained / "config.json", tmp_path)
+    shutil.copy(ppo_run / "agent.zip", tmp_path / "other.zip")
+    for model in (tmp_path, tmp_path / "other.zip"):
+        with pytest.raises(ValueError, match=r"pretrained_digits is not written beside .*: pass --pretrained-digits"):
+            pretrained_digits(model)
+
+
+def test_what_a_model_argument_means(pretrained, ppo_run) -> None:
+    assert resolve_model("tiny") == TINY
+    assert resolve_model(str(pretrained)) == pretrained
+    assert resolve_model(ppo_run) == resolve_model(ppo_run / "agent.zip") == ppo_run / "agent.zip"
 
 
 def test_longest_digits_by_trying_environments() -> None:
@@ -53,13 +61,7 @@ def test_policy_of_an_agent(ppo_run, pretrained) -> None:
     assert not same_weights(weights(policy.language_model), weights(policy.reference))
 
 
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        ("nowhere.zip", "model must be an existing file, but '.*nowhere.zip' is not: check the path"),
-        ("nowhere", "pretrained must be 'tiny' or a folder with a config.json"),
-    ],
-)
-def test_model_that_does_not_exist(model, message, tmp_path) -> None:
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize("model", ["nowhere.zip", "nowhere", "."])
+def test_model_that_does_not_exist(model, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"model must be 'tiny', a folder in Hugging Face format, .*: check the path"):
         load_policy(tmp_path / model)

@@ -16,7 +16,7 @@ from train.muon import Muon
 from train.pretrain import PretrainArgs, learning_rate_factor, make_optimizers, next_token_loss
 
 FLAGS = [part for name, value in PRETRAIN_RUN.items() for part in (f"--{name.replace('_', '-')}", value)]
-SHORT = {**PRETRAIN_RUN, "steps": 3, "tokens_per_step": 200}
+SHORT = {**PRETRAIN_RUN, "steps": 3, "origin_steps": 0, "tokens_per_step": 200}
 
 
 def small_model(n_positions: int = 193):
@@ -90,9 +90,9 @@ def test_prints_how_it_goes(command, capsys, tmp_path) -> None:
     flags = [part for name, value in arguments.items() for part in (f"--{name.replace('_', '-')}", value)]
     command(pretrain, *flags, "--eval-problems", 3, "--run-folder", tmp_path)
     out = capsys.readouterr().out
-    assert "step   100  loss" in out
+    assert "step   100 of 101  loss" in out
     loss = json.loads((tmp_path / "model" / "pretraining.json").read_text())["loss"]
-    assert f"step   101  loss {loss:.4f}" in out
+    assert f"step   101 of 101  loss {loss:.4f}" in out
     assert "<=N" in out
     assert f"python -m train.ppo --pretrained {tmp_path / 'model'}" in out
 
@@ -117,7 +117,7 @@ def test_optimizers_differ(tmp_path) -> None:
     assert not same_weights(models[0], models[1])
     assert not same_weights(models[1], models[2])
     for name, weight in models[1].items():
-        np.testing.assert_allclose(models[2][name], weight, atol=0.05)  # bfloat16 changes little
+        np.testing.assert_allclose(models[2][name], weight, atol=0.1)  # bfloat16 changes little
         assert weight.dtype == models[2][name].dtype == np.float32
 
 
@@ -175,7 +175,7 @@ def test_loss_is_the_mean_over_completion_tokens() -> None:
     assert float(next_token_loss(model, tokens, mask, positions)) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_blocks_stand_anywhere_in_the_position_table(monkeypatch, tmp_path) -> None:
+def positions_seen(monkeypatch, tmp_path, **changes) -> list[torch.Tensor]:
     seen = []
     loss = pretrain.next_token_loss
 
@@ -184,38 +184,22 @@ def test_blocks_stand_anywhere_in_the_position_table(monkeypatch, tmp_path) -> N
         return loss(model, tokens, mask, positions)
 
     monkeypatch.setattr(pretrain, "next_token_loss", spy)
-    pretrain.pretrain(PretrainArgs(**{**SHORT, "steps": 60}), tmp_path, Console(quiet=True))
-    positions = torch.cat(seen)
+    pretrain.pretrain(PretrainArgs(**{**SHORT, **changes}), tmp_path, Console(quiet=True))
+    return seen
+
+
+def test_blocks_of_the_first_stage_stand_anywhere_in_the_position_table(monkeypatch, tmp_path) -> None:
+    positions = torch.cat(positions_seen(monkeypatch, tmp_path, steps=60))
     assert (positions.diff(dim=1) == 1).all()
     assert (positions.min(), positions.max()) == (0, budget(2) - 1)
 
 
-def test_blocks_may_all_start_at_the_origin(monkeypatch, tmp_path) -> None:
-    seen = []
-    loss = pretrain.next_token_loss
-
-    def spy(model, tokens, mask, positions):
-        seen.append(positions)
-        return loss(model, tokens, mask, positions)
-
-    monkeypatch.setattr(pretrain, "next_token_loss", spy)
-    pretrain.pretrain(PretrainArgs(**SHORT, origin_share=1.0), tmp_path, Console(quiet=True))
-    assert len(seen) == SHORT["steps"]
-    assert (torch.cat(seen) == torch.arange(seen[0].shape[1])).all()
-
-
-def test_goes_on_from_a_folder(pretrained, tmp_path) -> None:
-    """With learning rates of 0 the weights are those of the folder, else they move away from them."""
-    before = weights(hugging_face(pretrained))
-    still = {**SHORT, "learning_rate": 0.0, "muon_learning_rate": 0.0, "pretrained": pretrained}
-    moving = {**SHORT, "pretrained": pretrained}
-    found = [
-        weights(pretrain.pretrain(PretrainArgs(**args), tmp_path / name, Console(quiet=True)))
-        for name, args in (("still", still), ("moving", moving))
-    ]
-    assert same_weights(found[0], before)
-    for name, weight in before.items():
-        assert 0 < np.abs(found[1][name] - weight).max() < 0.2, name
+def test_half_the_blocks_of_the_second_stage_start_at_the_origin(monkeypatch, tmp_path) -> None:
+    seen = positions_seen(monkeypatch, tmp_path, steps=1, origin_steps=100)
+    assert len(seen) == 101
+    starts = torch.cat(seen[1:])[:, 0]
+    assert 0.4 < (starts == 0).float().mean() < 0.65
+    assert len(starts.unique()) > 10
 
 
 def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None:
