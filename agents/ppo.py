@@ -86,7 +86,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,
-        kl_coef: float = 0.5,
+        kl_coef: float = 2.0,
         kl_exponent: float = 150.0,
         kl_estimator: KLEstimator = "full",
         certainty: Certainty = "negentropy",

@@ -59,7 +59,7 @@ class PPOArgs:
     """Coefficient of the value loss."""
     max_grad_norm: float = 0.5
     """Largest norm of the gradient."""
-    kl_coef: float = 0.5
+    kl_coef: float = 2.0
     """Coefficient of the KL penalty; 0 for none."""
     kl_exponent: float = 150.0
     """Beta: 0 is the standard penalty, more prioritises more."""

@@ -9,7 +9,7 @@ from train.pretrain import PRESETS
 def test_is_small_and_has_a_card() -> None:
     files = {path.name: path.stat().st_size for path in TINY.iterdir()}
     assert sum(files.values()) < 4e6
-    assert {"README.md", "config.json", "model.safetensors", "pretraining.json"} == files.keys()
+    assert {"README.md", "config.json", "model.safetensors", "pretraining.json"} <= files.keys()
 
 
 def test_is_near_perfect_up_to_n_digits_and_has_a_foothold_beyond() -> None:
