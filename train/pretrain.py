@@ -140,8 +140,9 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
     config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
     model = build_gpt2(config).to(args.device)
     started = time.perf_counter()
-    train_stage(model, args, args.steps, console, seed=args.seed)
-    loss = train_stage(model, args, args.origin_steps, console, seed=args.seed + 1, scale=0.5, origin_share=0.5)
+    loss = train_stage(model, args, args.steps, console, seed=args.seed)
+    if args.origin_steps:
+        loss = train_stage(model, args, args.origin_steps, console, seed=args.seed + 1, scale=0.5, origin_share=0.5)
     save_gpt2(model, folder / "model")
     settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("device", "run_folder")}
     record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
@@ -166,7 +167,7 @@ def train_stage(
     :param seed: of the data
     :param scale: factor of the learning rates
     :param origin_share: share of blocks that start at position 0; the others start anywhere
-    :return: the last loss, in nats per completion token; NaN without steps
+    :return: the last loss, in nats per completion token
     """
     optimizers = make_optimizers(model, args, scale)
     schedulers = [
@@ -209,6 +210,8 @@ def check(args: PretrainArgs) -> None:
     for name in ("steps", "tokens_per_step", "eval_problems"):
         if getattr(args, name) < 1:
             raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
+    if args.origin_steps < 0:
+        raise ValueError(f"origin_steps must be >= 0, but it is {args.origin_steps}: 0 leaves the second stage out")
     if args.longest_digits is not None and args.longest_digits <= args.digits:
         raise ValueError(
             f"longest_digits must be > digits = {args.digits}, so that fine-tuning has positions for longer numbers, "
