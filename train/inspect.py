@@ -56,16 +56,16 @@ def solution_certainty(policy: GPT2Policy, problem: Problem) -> np.ndarray:
 
 
 def coloured(problem: Problem, certainty: np.ndarray, pretrained_digits: int) -> Text:
-    """The solution from green (sure) over yellow to red (unsure), critical tokens underlined.
+    """The solution from green (certainty 1) over yellow to red (certainty 0.5 or less), critical tokens underlined.
 
     :param problem: the operands
     :param certainty: from :func:`solution_certainty`
     :param pretrained_digits: N
     """
     critical = {token.position for token in critical_tokens(*problem, pretrained_digits)}
-    text = Text(prompt(*problem), style="dim")
+    text = Text().append(prompt(*problem), style="dim")
     for position, (character, value) in enumerate(zip(solution(*problem), certainty, strict=True)):
-        red, green, blue, _ = colormaps["RdYlGn"](float(value), bytes=True)
+        red, green, blue = (round(255 * (0.4 + 0.6 * x)) for x in colormaps["RdYlGn"](2 * float(value) - 1)[:3])  # pale
         underline = " bold underline" if position in critical else ""
         text.append(character, style=f"black on rgb({red},{green},{blue}){underline}")
     return text
@@ -76,9 +76,9 @@ def main() -> None:
     digits = pretrained_digits(args.model) if args.pretrained_digits is None else args.pretrained_digits
     problem = (args.a, args.b)
     certainty = solution_certainty(load_policy(args.model), problem)
-    console = Console(record=args.svg is not None, width=90 if args.svg else None)
+    console = Console(record=args.svg is not None, width=96 if args.svg else None)
     console.print(coloured(problem, certainty, digits))
-    console.print("green: certain of this token's distribution, red: not; underlined: critical tokens", style="dim")
+    console.print("green: sure, red: unsure, by the certainty before each token; underlined: critical tokens", style="dim")
     if args.svg:
         console.save_svg(str(args.svg), title=f"{args.a}+{args.b}, N = {digits}")
 

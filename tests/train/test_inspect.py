@@ -60,13 +60,14 @@ def test_critical_tokens_are_underlined(problem, n) -> None:
 
 
 def test_colours_go_from_red_to_green() -> None:
-    """The ends and the middle of ColorBrewer's RdYlGn."""
+    """ColorBrewer's RdYlGn from a certainty of 0.5 (and below) to 1, mixed with two fifths of white."""
     certainty = np.full(len(solution(3, 4)), 0.5)
-    certainty[:3] = [0.0, 1.0, 0.5]
+    certainty[:4] = [0.5, 0.0, 1.0, 0.75]
     _, found = styles((3, 4), certainty, 1)
     start = len(prompt(3, 4))
-    red, green, yellow = (found[start + index].bgcolor.triplet for index in range(3))
-    assert (red.hex, green.hex) == ("#a50026", "#006837")
+    red, below, green, yellow = (found[start + index].bgcolor.triplet for index in range(4))
+    for colour, brewer in ((red, (0xA5, 0x00, 0x26)), (below, (0xA5, 0x00, 0x26)), (green, (0x00, 0x68, 0x37))):
+        assert tuple(colour) == pytest.approx([0.4 * 255 + 0.6 * channel for channel in brewer], abs=1)
     assert min(yellow.red, yellow.green) > 240 > yellow.blue
     assert all(style.bgcolor is None for style in found[:start])  # the prompt is not the model's
 
