@@ -66,12 +66,15 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     - ``answer``: the given result line, or None if the completion ended before one
     - ``text``: prompt and completion
     - ``first_error``: index of the first completion token that departs from ``solution(a, b)``, or -1
+    - ``critical_tokens``: indices, in prompt and completion together, of the tokens written where
+      :func:`addition_gym.scratchpad.critical_tokens` has a critical one, up to the first error: behind it the text is not
+      the solution's any more
 
     ## Arguments
     - ``digits``: the longest operand, in digits, >= 1
     - ``distribution``: ``"identical"``, ``"varying"``, ``"up_to"`` or ``"mixture"``; see
       :class:`addition_gym.problems.ProblemSampler`
-    - ``pretrained_digits``: N of the mixture, 1 <= N < ``digits``; ``digits - 1`` by default
+    - ``pretrained_digits``: N of the mixture and of the critical tokens, 1 <= N < ``digits``; ``digits - 1`` by default
     - ``split``: ``"all"``, ``"train"`` or ``"test"``; a fixed hash puts one problem in ten into ``"test"``
     - ``reward``: ``"binary"`` or ``"signed"``
     - ``max_tokens``: length of the observation, prompt and completion together; by default the longest solution plus 16
@@ -168,7 +171,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         self._running = False
         if self.render_mode == "human" and not result_line_ended:
             print(flush=True)
-        info = end_of_episode(completion, self._operands)
+        info = end_of_episode(completion, self._operands, self.sampler.pretrained_digits)
         return self._tokens.copy(), 1.0 if info["is_success"] else self.failure_reward, True, False, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
@@ -258,16 +261,26 @@ def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
     return a, b
 
 
-def end_of_episode(completion: str, operands: tuple[int, int]) -> dict[str, Any]:
+def end_of_episode(completion: str, operands: tuple[int, int], pretrained_digits: int) -> dict[str, Any]:
     """The ``info`` of an episode's last step.
 
     :param completion: the text behind the prompt, without padding
+    :param operands: the problem
+    :param pretrained_digits: N, which decides what is critical
     """
+    prompt = scratchpad.prompt(*operands)
+    first_error = scratchpad.first_error(completion, *operands)
+    right_until = len(completion) if first_error < 0 else min(first_error + 1, len(completion))
     return {
         "is_success": scratchpad.is_correct(completion, *operands),
         "operands": operands,
         "expected": scratchpad.result_line(*operands),
         "answer": scratchpad.answer(completion),
-        "text": scratchpad.prompt(*operands) + completion,
-        "first_error": scratchpad.first_error(completion, *operands),
+        "text": prompt + completion,
+        "first_error": first_error,
+        "critical_tokens": tuple(
+            len(prompt) + token.position
+            for token in scratchpad.critical_tokens(*operands, pretrained_digits)
+            if token.position < right_until
+        ),
     }

@@ -144,7 +144,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         infos: dict[str, Any] = {}
         for row in np.flatnonzero(terminations).tolist():
             completion = decode(self._tokens[row, self._prompt_lengths[row] : self._lengths[row]])
-            final_info = end_of_episode(completion, self._operands[row])
+            final_info = end_of_episode(completion, self._operands[row], self.sampler.pretrained_digits)
             rewards[row] = 1.0 if final_info["is_success"] else self.failure_reward
             final_obs = self._tokens[row].copy()
             self._start_episode(row)

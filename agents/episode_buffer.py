@@ -1,16 +1,21 @@
 """Whole episodes of a token-level environment, padded right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from agents.token_batch import TokenBatch
+from agents.token_weights import SLOTS
+
 
 class EpisodeBatch(NamedTuple):
     """Some whole episodes. M is the number of actions in them; vectors are in row-major order of ``mask``."""
 
+    rows: np.ndarray
+    """Which episodes of the buffer, int ``(B,)``."""
     tokens: Tensor
     """Prompt and completion, int64 ``(B, T)``, cut to the longest of the batch."""
     mask: Tensor
@@ -21,10 +26,10 @@ class EpisodeBatch(NamedTuple):
     old_values: Tensor
     advantages: Tensor
     returns: Tensor
-    reference_log_probs: Tensor
-    """``(M, V)``"""
-    weights: Tensor
-    """Weight of the KL penalty, ``(M,)``."""
+    reference_logits: Tensor
+    """Of the reference, before the softmax temperature, ``(M, V)``."""
+    weights: dict[str, Tensor]
+    """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.token_weights.TokenWeights`."""
 
 
 class EpisodeBuffer:
@@ -39,7 +44,7 @@ class EpisodeBuffer:
     :param pad_token_id: fills what is unused
     :param gamma: discount
     :param gae_lambda: lambda of generalised advantage estimation
-    :param device: where minibatches are wanted
+    :param device: where batches are wanted
     """
 
     def __init__(
@@ -62,10 +67,13 @@ class EpisodeBuffer:
         self.tokens = np.full(shape, self.pad_token_id, dtype=np.int64)
         self.mask = np.zeros(shape, dtype=np.bool_)
         self.actions = np.zeros(shape, dtype=np.int64)
-        self.log_probs, self.values, self.rewards, self.advantages, self.returns, self.weights = (
-            np.zeros(shape, dtype=np.float32) for _ in range(6)
+        self.log_probs, self.values, self.rewards, self.advantages, self.returns = (
+            np.zeros(shape, dtype=np.float32) for _ in range(5)
         )
-        self.reference_log_probs = np.zeros((*shape, self.vocab_size), dtype=np.float32)
+        self.weights = {slot: np.ones(shape, dtype=np.float32) for slot in SLOTS}
+        self.critical_tokens: np.ndarray | None = None
+        self.old_logits, self.reference_logits = (np.zeros((*shape, self.vocab_size), dtype=np.float32) for _ in range(2))
+        self._on_device: list[tuple[np.ndarray, np.ndarray, Tensor, Tensor, Tensor]] = []
 
     def add(
         self,
@@ -73,22 +81,43 @@ class EpisodeBuffer:
         obs: np.ndarray,
         actions: np.ndarray,
         rewards: np.ndarray,
-        values: np.ndarray,
-        log_probs: np.ndarray,
+        values: Tensor,
+        log_probs: Tensor,
+        logits: Tensor,
     ) -> None:
-        """Store one step of some episodes.
+        """Store one step of some episodes. What lies on the device is fetched for all steps together, by :meth:`fetch`.
 
         :param episodes: which, int ``(b,)``, without repeats
         :param obs: the states, token ids ``(b, T)``
-        :param actions: ``(b,)``; likewise ``rewards``, ``values`` and ``log_probs``
+        :param actions: ``(b,)``; likewise ``rewards``
+        :param values: of the states, on the device, ``(b,)``
+        :param log_probs: of the actions, likewise
+        :param logits: of the policy, before the softmax temperature, likewise ``(b, V)``
         """
         positions = np.maximum((obs != self.pad_token_id).sum(axis=1), 1) - 1
         self.tokens[episodes] = obs
         self.mask[episodes, positions] = True
         self.actions[episodes, positions] = actions
         self.rewards[episodes, positions] = rewards
-        self.values[episodes, positions] = values
-        self.log_probs[episodes, positions] = log_probs
+        self._on_device.append((episodes, positions, values, log_probs, logits))
+
+    def mark_critical(self, episode: int, indices: Sequence[int]) -> None:
+        """Store which tokens of an episode's text the environment says are critical.
+
+        :param indices: of these tokens in the text, prompt included
+        """
+        if self.critical_tokens is None:
+            self.critical_tokens = np.zeros_like(self.mask)
+        self.critical_tokens[episode, np.asarray(indices, dtype=np.int64) - 1] = True
+
+    def fetch(self) -> None:
+        """Fetch values, log-probabilities and logits from the device; to be called after the last :meth:`add`."""
+        episodes, positions = (np.concatenate(arrays) for arrays in list(zip(*self._on_device, strict=True))[:2])
+        values, log_probs, logits = (torch.cat(tensors) for tensors in list(zip(*self._on_device, strict=True))[2:])
+        self.values[episodes, positions] = values.cpu().numpy()
+        self.log_probs[episodes, positions] = log_probs.cpu().numpy()
+        self.old_logits[episodes, positions] = logits.cpu().numpy()
+        self._on_device = []
 
     def compute_returns_and_advantage(self) -> None:
         """Generalised advantage estimation (Schulman et al. 2016) of every episode; each ends with value 0.
@@ -111,39 +140,70 @@ class EpisodeBuffer:
         advantages = self.advantages[self.mask]
         self.advantages[self.mask] = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
-    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[EpisodeBatch]:
-        """All episodes once, ``batch_size`` at a time, episodes of similar length together.
+    def minibatches(self, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """All episodes once, shuffled. :return: rows, ``batch_size`` at a time; the last may be fewer"""
+        order = rng.permutation(self.n_episodes)
+        for start in range(0, self.n_episodes, batch_size):
+            yield order[start : start + batch_size]
 
-        :param batch_size: whole episodes in a minibatch; the last may have fewer
-        :param rng: shuffles episodes of equal length, and the order of the minibatches; None keeps the order by length
+    def batches(self, rows: np.ndarray, max_batch_tokens: int) -> Iterator[EpisodeBatch]:
+        """Some episodes in pieces that fit into memory, episodes of similar length together.
+
+        :param rows: which, int ``(B,)``
+        :param max_batch_tokens: most tokens of a piece, padding included; a longer episode is a piece of its own
         """
-        lengths = self.mask.shape[1] - self.mask[:, ::-1].argmax(axis=1)
-        ties = np.arange(self.n_episodes) if rng is None else rng.permutation(self.n_episodes)
-        order = np.lexsort((ties, lengths))
-        chunks = [order[start : start + batch_size] for start in range(0, self.n_episodes, batch_size)]
-        if rng is not None:
-            rng.shuffle(chunks)
-        for rows in chunks:
-            yield self.batch(rows, int(lengths[rows].max()))
+        lengths = self.lengths()[rows]
+        order = np.argsort(lengths, kind="stable")
+        start = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or (end + 1 - start) * lengths[order[end]] > max_batch_tokens:
+                yield self.batch(rows[order[start:end]], int(lengths[order[end - 1]]))
+                start = end
+
+    def lengths(self) -> np.ndarray:
+        """How many positions of each episode are needed, up to the last state in which an action was taken, ``(E,)``."""
+        return self.max_tokens - self.mask[:, ::-1].argmax(axis=1)
 
     def batch(self, rows: np.ndarray, length: int) -> EpisodeBatch:
         """Some episodes as tensors. :param rows: which, int ``(B,)``; :param length: T of the batch"""
         mask = self.mask[rows, :length]
 
-        def tensor(array: np.ndarray) -> Tensor:
-            return torch.as_tensor(array, device=self.device)
-
         def taken(array: np.ndarray) -> Tensor:
-            return tensor(array[rows, :length][mask])
+            return self._tensor(array[rows, :length][mask])
 
         return EpisodeBatch(
-            tokens=tensor(self.tokens[rows, :length]),
-            mask=tensor(mask),
+            rows=rows,
+            tokens=self._tensor(self.tokens[rows, :length]),
+            mask=self._tensor(mask),
             actions=taken(self.actions),
             old_log_prob=taken(self.log_probs),
             old_values=taken(self.values),
             advantages=taken(self.advantages),
             returns=taken(self.returns),
-            reference_log_probs=taken(self.reference_log_probs),
-            weights=taken(self.weights),
+            reference_logits=taken(self.reference_logits),
+            weights={slot: taken(weights) for slot, weights in self.weights.items()},
         )
+
+    def token_batch(self, temperature: float) -> TokenBatch:
+        """The whole rollout, as token weights see it. :param temperature: softmax temperature of policy and reference"""
+        return TokenBatch(
+            old_logits=self._tensor(self.old_logits),
+            reference_logits=self._tensor(self.reference_logits),
+            actions=self._tensor(self.actions),
+            advantages=self._tensor(self.advantages),
+            mask=self._tensor(self.mask),
+            critical_tokens=None if self.critical_tokens is None else self._tensor(self.critical_tokens),
+            temperature=temperature,
+        )
+
+    def put(self, array: np.ndarray, batch: EpisodeBatch, values: Tensor) -> None:
+        """Write what was computed for a batch into one of the buffer's arrays.
+
+        :param array: ``(E, T)`` or ``(E, T, V)``
+        :param values: ``(M,)`` or ``(M, V)``, in row-major order of ``batch.mask``
+        """
+        episodes, positions = np.nonzero(self.mask[batch.rows])
+        array[batch.rows[episodes], positions] = values.cpu().numpy()
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, device=self.device)

@@ -1,6 +1,6 @@
 """``PrioritizedKLPPO``: PPO on whole episodes of tokens, with a KL penalty to a frozen reference weighted by its certainty."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import gymnasium as gym
 import numpy as np
@@ -15,18 +15,24 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from agents.arguments import check_arguments, check_kl_in
+from agents.diagnostics import record_rollout
 from agents.episode_buffer import EpisodeBatch, EpisodeBuffer
+from agents.kl_controller import AdaptiveKLCoef
 from agents.losses import (
     Certainty,
     KLEstimator,
-    certainty_of,
     check_certainty,
     check_kl_estimator,
     clipped_surrogate,
     kl_per_token,
+    kl_reward,
 )
+from agents.signals import ReferenceCertainty
 from agents.statistics import MaskedStatistics
+from agents.token_weights import SLOTS, TokenWeights, WeightsName, named_weights
 from agents.vec_env import VectorEnvAdapter
+from policies.kv_cache import KVCache
 from policies.policy import GPT2Policy, entropy
 
 
@@ -43,6 +49,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
     :param value_learning_rate: of the value head, likewise; None for the same as ``learning_rate``
     :param n_episodes: episodes of a rollout, a multiple of the number of lanes
     :param batch_size: episodes of a minibatch, 1 to ``n_episodes``
+    :param max_batch_tokens: most tokens, padding included, that the model reads at once in an update; the gradients of the
+        pieces of a minibatch add up, so that this bounds memory and changes nothing else
     :param n_epochs: passes over a rollout. ``n_epochs=1, batch_size=n_episodes`` is A2C
     :param gamma: discount
     :param gae_lambda: lambda of generalised advantage estimation; 1 is plain Monte Carlo
@@ -53,7 +61,13 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
     :param max_grad_norm: largest norm of the gradient, of the language model and of the value head each
     :param kl_coef: coefficient of the KL penalty, >= 0
     :param kl_exponent: beta >= 0, how strongly certainty prioritises; 0 is the standard penalty
-    :param kl_estimator: ``"full"``, ``"k2"`` or ``"k3"``; see :func:`agents.losses.kl_per_token`
+    :param kl_estimator: ``"full"``, ``"k2"``, ``"k3"`` or ``"rk3"``; see :func:`agents.losses.kl_per_token`
+    :param kl_in: ``"loss"``, or ``"reward"`` for a penalty on the reward of every token instead, as in TRL's PPO; see
+        :func:`agents.losses.kl_reward`
+    :param kl_target: KL to the reference of an episode, in nats, that ``kl_coef`` adapts to; None keeps it as it is. See
+        :class:`agents.kl_controller.AdaptiveKLCoef`
+    :param token_weights: what weights the tokens in the terms of the loss: a name of :func:`agents.token_weights.named_weights`
+        (``"prioritized"`` is the paper), or a :class:`agents.token_weights.TokenWeights`, which ignores ``kl_exponent``
     :param certainty: ``"negentropy"``, ``"min_entropy"`` or ``"max_prob"``; see :func:`agents.losses.certainty_of`
     :param certainty_temperature: softmax temperature of the certainty, > 0
     :param stats_window_size: episodes over which SB3's ``rollout/*`` are averaged
@@ -78,6 +92,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         value_learning_rate: float | Schedule | None = 1e-3,
         n_episodes: int = 64,
         batch_size: int = 8,
+        max_batch_tokens: int = 2048,
         n_epochs: int = 1,
         gamma: float = 1.0,
         gae_lambda: float = 1.0,
@@ -89,6 +104,9 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         kl_coef: float = 2.0,
         kl_exponent: float = 150.0,
         kl_estimator: KLEstimator = "full",
+        kl_in: Literal["loss", "reward"] = "loss",
+        kl_target: float | None = None,
+        token_weights: WeightsName | TokenWeights = "prioritized",
         certainty: Certainty = "negentropy",
         certainty_temperature: float = 1.0,
         stats_window_size: int = 100,
@@ -99,26 +117,21 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ):
-        check_kl_estimator(kl_estimator)
-        check_certainty(certainty)
-        for name, value in (("kl_coef", kl_coef), ("kl_exponent", kl_exponent)):
-            if not value >= 0:
-                raise ValueError(f"{name} must be >= 0, but it is {value}: 0 switches it off")
-        for name, value in (("certainty_temperature", certainty_temperature), ("max_grad_norm", max_grad_norm)):
-            if not value > 0:
-                raise ValueError(f"{name} must be > 0, but it is {value}: pass a positive number")
-        for name, value in (("gamma", gamma), ("gae_lambda", gae_lambda)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], but it is {value}: 1 suits a terminal reward")
-        for name, count in (("n_episodes", n_episodes), ("batch_size", batch_size), ("n_epochs", n_epochs)):
-            if not isinstance(count, int) or isinstance(count, bool):
-                raise TypeError(f"{name} must be an int, but it is {count!r}: pass a whole number")
-            if count < 1:
-                raise ValueError(f"{name} must be >= 1, but it is {count}: pass a positive number")
+        check_arguments(
+            at_least_zero=dict(kl_coef=kl_coef, kl_exponent=kl_exponent),
+            positive=dict(certainty_temperature=certainty_temperature, max_grad_norm=max_grad_norm),
+            fractions=dict(gamma=gamma, gae_lambda=gae_lambda),
+            counts=dict(n_episodes=n_episodes, batch_size=batch_size, max_batch_tokens=max_batch_tokens, n_epochs=n_epochs),
+        )
         if batch_size > n_episodes:
             raise ValueError(
                 f"batch_size must be at most n_episodes = {n_episodes}, but it is {batch_size}: it counts whole episodes"
             )
+        check_kl_estimator(kl_estimator)
+        check_certainty(certainty)
+        if isinstance(token_weights, str):
+            token_weights = named_weights(token_weights, kl_exponent, certainty, certainty_temperature)
+        check_kl_in(kl_in, token_weights)
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -142,16 +155,24 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self.value_learning_rate = value_learning_rate
         self.n_episodes = n_episodes
         self.batch_size = batch_size
+        self.max_batch_tokens = max_batch_tokens
         self.n_epochs = n_epochs
         self.clip_range = clip_range
         self.normalize_advantage = normalize_advantage
         self.kl_coef = kl_coef
         self.kl_exponent = kl_exponent
         self.kl_estimator: KLEstimator = kl_estimator
+        self.kl_in = kl_in
+        self.kl_controller = None if kl_target is None else AdaptiveKLCoef(kl_coef, kl_target)
+        self.token_weights = token_weights
         self.certainty: Certainty = certainty
         self.certainty_temperature = certainty_temperature
+        self._cache: KVCache | None = None
         if _init_setup_model:
             self._setup_model()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_cache"]
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
@@ -196,8 +217,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
     ) -> bool:
         """Fill the buffer with ``n_episodes`` whole episodes, the same number from every lane.
 
-        Every lane is reset first. A lane that has done its share idles until the last one is done; its steps are not
-        counted and not seen by the statistics.
+        Every lane is reset first. A lane that has done its share leaves the batch and idles until the last one is done; its
+        steps are not counted and not seen by the statistics.
 
         :param env: the training environment
         :param callback: called at every step, and at the beginning and the end of the rollout
@@ -207,24 +228,29 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         """
         del n_rollout_steps
         self.policy.set_training_mode(False)
+        callback.on_rollout_start()  # the buffer still holds the last rollout, with everything the update added to it
         rollout_buffer.reset()
-        callback.on_rollout_start()
-        cache = self.policy.make_cache(env.num_envs)
+        if self._cache is None or self._cache.capacity != env.num_envs:
+            self._cache = self.policy.make_cache(env.num_envs)
+        cache = self._cache
+        cache.reset()
         share = self.n_episodes // env.num_envs
         episodes_done = np.zeros(env.num_envs, dtype=np.int64)
-        active = np.ones(env.num_envs, dtype=np.bool_)
+        lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
         idle_action = (self.policy.pad_token_id + 1) % rollout_buffer.vocab_size  # padding would end an episode a step
+        actions = np.full(env.num_envs, idle_action)
         obs = env.reset()
-        while active.any():
+        while len(lanes):
             assert isinstance(obs, np.ndarray)
-            obs_tensor = torch.as_tensor(obs, device=self.device)
-            decoded = self.policy.decode(obs_tensor, cache, active=torch.as_tensor(active, device=self.device))
-            actions, values, log_probs = (result.cpu().numpy() for result in decoded)
-            actions[~active] = idle_action
+            states = obs[lanes]
+            decoded = self.policy.decode(states, cache)
+            actions[lanes] = decoded.actions.cpu().numpy()
             new_obs, rewards, dones, infos = env.step(actions)
+            active = np.zeros(env.num_envs, dtype=np.bool_)
+            active[lanes] = True
             dones = dones & active
             infos = [info if is_active else {} for info, is_active in zip(infos, active, strict=True)]
-            self.num_timesteps += int(active.sum())
+            self.num_timesteps += len(lanes)
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
@@ -232,19 +258,19 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             for lane in np.flatnonzero(dones):
                 if infos[lane].get("TimeLimit.truncated", False):
                     rewards[lane] += self.gamma * self._value_of(infos[lane]["terminal_observation"])
-            lanes = np.flatnonzero(active)
+                if "critical_tokens" in infos[lane]:
+                    rollout_buffer.mark_critical(lane * share + episodes_done[lane], infos[lane]["critical_tokens"])
+            episodes = lanes * share + episodes_done[lanes]
             rollout_buffer.add(
-                lanes * share + episodes_done[lanes],
-                obs[lanes],
-                actions[lanes],
-                rewards[lanes],
-                values[lanes],
-                log_probs[lanes],
+                episodes, states, actions[lanes], rewards[lanes], decoded.values, decoded.log_prob, decoded.logits
             )
             episodes_done += dones
             self._episode_num += int(dones.sum())
-            active = episodes_done < share
             obs = new_obs
+            if (finished := np.flatnonzero(episodes_done[lanes] == share)).size:
+                actions[lanes[finished]] = idle_action
+                lanes = lanes[cache.drop(finished)]
+        rollout_buffer.fetch()
         rollout_buffer.compute_returns_and_advantage()
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -260,75 +286,86 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range_schedule(self._current_progress_remaining)
         buffer = self.rollout_buffer
-        explained = explained_variance(buffer.values[buffer.mask], buffer.returns[buffer.mask])
-        if self.normalize_advantage:
-            buffer.normalize_advantages()
         self._read_reference(buffer)
+        explained = explained_variance(buffer.values[buffer.mask], buffer.returns[buffer.mask])
 
         statistics = MaskedStatistics()
         for epoch in range(self.n_epochs):
-            for batch in buffer.batches(self.batch_size, self.batch_rng):
-                log_probs, values = self.policy.evaluate_sequences(batch.tokens, batch.mask)
-                log_prob = log_probs.gather(1, batch.actions[:, None])[:, 0]
-                surrogate, ratio = clipped_surrogate(log_prob, batch.old_log_prob, batch.advantages, clip_range)
-                token_entropy = entropy(log_probs)
-                kl = kl_per_token(log_probs, batch.reference_log_probs, batch.actions, self.kl_estimator)
-                policy_loss = surrogate.mean()
-                value_loss = F.mse_loss(values, batch.returns)
-                kl_loss = (batch.weights * kl).mean()
-                loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * token_entropy.mean() + self.kl_coef * kl_loss
+            for rows in buffer.minibatches(self.batch_size, self.batch_rng):
+                n_minibatch = int(buffer.mask[rows].sum())
                 self.policy.optimizer.zero_grad()
-                loss.backward()
+                for batch in buffer.batches(rows, self.max_batch_tokens):
+                    share = len(batch.actions) / n_minibatch
+                    (share * self._loss(batch, clip_range, statistics, first_epoch=epoch == 0)).backward()
                 for group in self.policy.optimizer.param_groups:
-                    torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
+                    norm = torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
+                    if group["name"] == "policy":
+                        statistics.add("train/grad_norm", norm, n_minibatch)
                 self.policy.optimizer.step()
-
-                n_tokens = len(batch.actions)
-                log_ratio = (log_prob - batch.old_log_prob).detach()
-                statistics.add("train/policy_gradient_loss", policy_loss, n_tokens)
-                statistics.add("train/value_loss", value_loss, n_tokens)
-                statistics.add("train/entropy_loss", -token_entropy.mean(), n_tokens)
-                statistics.add("train/kl_loss", kl_loss, n_tokens)
-                statistics.add("train/loss", loss, n_tokens)
-                statistics.add("train/approx_kl", (torch.exp(log_ratio) - 1 - log_ratio).mean(), n_tokens)
-                statistics.add("train/clip_fraction", ((ratio - 1).abs() > clip_range).float().mean(), n_tokens)
-                if epoch == 0:
-                    self._add_objective(statistics, batch, log_probs.detach(), token_entropy)
             self._n_updates += 1
 
         for name, value in statistics.means().items():
             self.logger.record(name, value)
-        self.logger.record("objective/kl", statistics.total("objective/kl_per_token") / self.n_episodes)
+        kl = statistics.total("objective/kl_per_token") / self.n_episodes
+        self.logger.record("objective/kl", kl)
+        self.logger.record("objective/kl_weighted_per_episode", statistics.total("objective/kl_weighted") / self.n_episodes)
+        self.logger.record("objective/kl_coef", self.kl_coef)
         self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
+        if self.kl_controller is not None:
+            self.kl_coef = self.kl_controller.update(kl, self.n_episodes)
+
+    def _loss(self, batch: EpisodeBatch, clip_range: float, statistics: MaskedStatistics, first_epoch: bool) -> torch.Tensor:
+        """The loss of some episodes, a mean over their completion tokens."""
+        log_probs, values = self.policy.evaluate_sequences(batch.tokens, batch.mask)  # (M, V), (M,)
+        log_prob = log_probs.gather(1, batch.actions[:, None])[:, 0]
+        reference_log_probs = F.log_softmax(batch.reference_logits / self.policy.temperature, dim=-1)
+        clip_ranges = clip_range * batch.weights["clip"]
+        surrogate, ratio = clipped_surrogate(log_prob, batch.old_log_prob, batch.advantages, clip_ranges)
+        token_entropy = entropy(log_probs)
+        kl = kl_per_token(log_probs, reference_log_probs, batch.actions, self.kl_estimator, batch.old_log_prob)
+        policy_loss = (batch.weights["policy"] * surrogate).mean()
+        value_loss = F.mse_loss(values, batch.returns)
+        entropy_loss = -(batch.weights["entropy"] * token_entropy).mean()
+        kl_loss = (batch.weights["kl"] * kl).mean()
+        loss = policy_loss + self.vf_coef * value_loss + self.ent_coef * entropy_loss
+        if self.kl_in == "loss":
+            loss = loss + self.kl_coef * kl_loss
+
+        n_tokens = len(batch.actions)
+        log_ratio = (log_prob - batch.old_log_prob).detach()
+        statistics.add("train/policy_gradient_loss", policy_loss, n_tokens)
+        statistics.add("train/value_loss", value_loss, n_tokens)
+        statistics.add("train/entropy_loss", entropy_loss, n_tokens)
+        statistics.add("train/kl_loss", kl_loss, n_tokens)
+        statistics.add("train/loss", loss, n_tokens)
+        statistics.add("train/approx_kl", (torch.exp(log_ratio) - 1 - log_ratio).mean(), n_tokens)
+        statistics.add("train/clip_fraction", ((ratio - 1).abs() > clip_ranges).float().mean(), n_tokens)
+        if first_epoch:
+            exact = kl_per_token(log_probs.detach(), reference_log_probs, batch.actions, "full")
+            statistics.add("objective/kl_per_token", exact.mean(), n_tokens)
+            statistics.add("objective/kl_weighted", (batch.weights["kl"] * exact).mean(), n_tokens)
+            statistics.add("objective/entropy", token_entropy.mean(), n_tokens)
+        return loss
 
     def _read_reference(self, buffer: EpisodeBuffer) -> None:
-        """Store the reference's log-probabilities and the weights of the penalty, once per rollout."""
-        certainties = []
-        for rows in np.array_split(np.arange(self.n_episodes), -(-self.n_episodes // self.batch_size)):
-            mask = torch.as_tensor(buffer.mask[rows], device=self.device)
-            logits = self.policy.reference_logits(torch.as_tensor(buffer.tokens[rows], device=self.device), mask)
-            certainty = certainty_of(logits, self.certainty, self.certainty_temperature)
-            log_probs = F.log_softmax(logits / self.policy.temperature, dim=-1)
-            where = np.zeros_like(buffer.mask)
-            where[rows] = buffer.mask[rows]
-            buffer.reference_log_probs[where] = log_probs.cpu().numpy()
-            buffer.weights[where] = (certainty**self.kl_exponent).cpu().numpy()
-            certainties.append(certainty)
-        weights = buffer.weights[buffer.mask]
-        self.logger.record("objective/certainty_mean", float(torch.cat(certainties).mean()))
-        self.logger.record("objective/weight_mean", float(weights.mean()))
-        self.logger.record("objective/weight_frac_lt_0.1", float((weights < 0.1).mean()))
-
-    def _add_objective(
-        self, statistics: MaskedStatistics, batch: EpisodeBatch, log_probs: torch.Tensor, token_entropy: torch.Tensor
-    ) -> None:
-        """Exact KL to the reference and entropy, per token, whatever estimator the loss uses."""
-        kl = kl_per_token(log_probs, batch.reference_log_probs, batch.actions, "full")
-        statistics.add("objective/kl_per_token", kl.mean(), len(kl))
-        statistics.add("objective/kl_weighted", (batch.weights * kl).mean(), len(kl))
-        statistics.add("objective/entropy", token_entropy.mean(), len(kl))
+        """What is computed once per rollout: the reference's logits, the advantages, the weights of the tokens."""
+        for batch in buffer.batches(np.arange(self.n_episodes), self.max_batch_tokens):
+            buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
+        tokens = buffer.token_batch(self.policy.temperature)
+        if self.kl_in == "reward":
+            weights = self.token_weights.kl(tokens)
+            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
+            buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
+            buffer.compute_returns_and_advantage()
+        if self.normalize_advantage:
+            buffer.normalize_advantages()
+        tokens = buffer.token_batch(self.policy.temperature)
+        for slot in SLOTS:
+            buffer.weights[slot] = getattr(self.token_weights, slot)(tokens).cpu().numpy()
+        certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
+        record_rollout(self.logger, tokens, self.token_weights.kl(tokens), self.token_weights.kl, certainty)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """As SB3's, but never below 0: the last rollout ends with its last episode, beyond ``total_timesteps``."""
@@ -353,14 +390,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> Self:
         """Train until at least ``total_timesteps`` completion tokens have been written; arguments as SB3's ``learn``."""
-        super().learn(
-            total_timesteps=total_timesteps,
-            callback=callback,
-            log_interval=log_interval,
-            tb_log_name=tb_log_name,
-            reset_num_timesteps=reset_num_timesteps,
-            progress_bar=progress_bar,
-        )
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         self.logger.dump(self.num_timesteps)  # the last update, which SB3 would leave unwritten
         return self
 

@@ -7,15 +7,21 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
+
+from policies.operators import causal_attention, gelu
 
 TINY = Path(__file__).parent / "pretrained" / "tiny"
 """The bundled pre-trained model; its ``README.md`` is the model card."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Attention of one block: block index, queries, keys and values, each ``(B, H, T, D/H)``, to ``(B, H, T, D/H)``."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu_new": gelu, "gelu_pytorch_tanh": gelu, "gelu": F.gelu}
+"""By their names in a ``GPT2Config``."""
 
 
 def gpt2_config(vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_embd: int, pad_token_id: int) -> GPT2Config:
@@ -93,6 +99,11 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
         raise ValueError(
             f"pretrained must hold a GPT-2, but {str(folder)!r} holds a {config.model_type!r}: choose another folder"
         )
+    if config.activation_function not in ACTIVATIONS or not config.scale_attn_weights or config.scale_attn_by_inverse_layer_idx:
+        raise ValueError(
+            f"pretrained must be a standard GPT-2 (activation_function one of {', '.join(ACTIVATIONS)}, attention scaled by "
+            f"1 / sqrt(D / H)), but {str(folder)!r} is not: choose another folder"
+        )
     if config.vocab_size != vocab_size:
         raise ValueError(
             f"pretrained must have the vocabulary size of the environment, {vocab_size}, but {str(folder)!r} has "
@@ -130,30 +141,33 @@ def _no_progress_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def causal_attention(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Every token attends to itself and to what stands before it; right padding then needs no mask."""
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-def hidden_states(
-    model: GPT2Model, tokens: Tensor, positions: Tensor | None = None, attend: Attend = causal_attention
-) -> Tensor:
+def hidden_states(model: GPT2Model, tokens: Tensor, positions: Tensor | None = None, attend: Attend | None = None) -> Tensor:
     """The GPT-2 trunk with its attention left open, so that whole texts and cached decoding run the same code.
 
     :param model: the trunk; its dropout is not applied
     :param tokens: token ids, int64 of shape ``(B, T)``
     :param positions: int64 of shape ``(B, T)`` or ``(1, T)``; ``0..T-1`` by default
-    :param attend: the attention
+    :param attend: the attention; by default every token attends to itself and to what stands before it
     :return: final hidden states, ``(B, T, D)``; those of padding are meaningless
     """
     batch, length = tokens.shape
+    activation = ACTIVATIONS[model.config.activation_function]
     if positions is None:
         positions = torch.arange(length, device=tokens.device)[None]
-    hidden = model.wte(tokens) + model.wpe(positions)  # (B, T, D)
+    hidden = (F.embedding(tokens, model.wte.weight) + F.embedding(positions, model.wpe.weight)).flatten(0, 1)  # (B * T, D)
     for layer, block in enumerate(model.h):
-        qkv = block.attn.c_attn(block.ln_1(hidden)).view(batch, length, 3, model.config.n_head, -1)
+        qkv = _linear(block.attn.c_attn, _layer_norm(block.ln_1, hidden)).view(batch, length, 3, model.config.n_head, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
-        attended = attend(layer, q, k, v).transpose(1, 2).reshape(batch, length, -1)
-        hidden = hidden + block.attn.c_proj(attended)
-        hidden = hidden + block.mlp(block.ln_2(hidden))
-    return model.ln_f(hidden)
+        attended = causal_attention(q, k, v) if attend is None else attend(layer, q, k, v)
+        hidden = hidden + _linear(block.attn.c_proj, attended.transpose(1, 2).reshape(batch * length, -1))
+        hidden = hidden + _linear(block.mlp.c_proj, activation(_linear(block.mlp.c_fc, _layer_norm(block.ln_2, hidden))))
+    return _layer_norm(model.ln_f, hidden).view(batch, length, -1)
+
+
+def _linear(layer: Conv1D, x: Tensor) -> Tensor:
+    """The product without the module call, which costs as much as a small product. :param x: ``(M, D)``"""
+    return torch.addmm(layer.bias, x, layer.weight)
+
+
+def _layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)

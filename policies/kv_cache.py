@@ -1,41 +1,84 @@
 """Token-by-token decoding of a GPT-2: static key and value buffers in which every row has its own length."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2Model
 
-from policies.gpt2 import causal_attention, hidden_states
+from policies.gpt2 import hidden_states
+from policies.operators import causal_attention
 
 
 class KVCache:
     """Keys and values of B texts, and the tokens and weights they were computed from.
 
     A cache belongs to whoever decodes. It is never silently wrong: :func:`advance` compares every text with the tokens it
-    has seen and reads afresh those that do not simply continue; if the weights have changed, it reads all afresh.
+    has seen and reads afresh those that do not simply continue; if the weights have changed, it reads all afresh. Tokens and
+    lengths are kept on the host, so that this costs no synchronisation with a GPU.
 
     :param model: the GPT-2 trunk it serves
     :param n_rows: number of texts B
     :param max_tokens: longest text T
+    :param dtype: of keys and values
     """
 
-    def __init__(self, model: GPT2Model, n_rows: int, max_tokens: int):
+    def __init__(self, model: GPT2Model, n_rows: int, max_tokens: int, dtype: torch.dtype = torch.float32):
         config, weight = model.config, model.wte.weight
         shape = (config.n_layer, n_rows, config.n_head, max_tokens, config.n_embd // config.n_head)
-        self.keys = weight.new_zeros(shape, requires_grad=False)  # (L, B, H, T, D/H)
-        self.values = weight.new_zeros(shape, requires_grad=False)
-        self.tokens = torch.zeros(n_rows, max_tokens, dtype=torch.long, device=weight.device)  # (B, T)
-        self.lengths = torch.zeros(n_rows, dtype=torch.long, device=weight.device)  # (B,)
-        self.weights_version = _version(model)
+        self._keys = torch.zeros(shape, dtype=dtype, device=weight.device)  # (L, B, H, T, D/H)
+        self._values = torch.zeros_like(self._keys)
+        self._tokens = np.zeros((n_rows, max_tokens), dtype=np.int64)  # (B, T)
+        self._weights = list(model.parameters())
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all texts; those that were given up are back, empty."""
+        self._weights_version = self._version()
+        self.keys, self.values, self.tokens = self._keys, self._values, self._tokens
+        self.lengths = np.zeros(len(self.tokens), dtype=np.int64)  # (B,)
+
+    @property
+    def capacity(self) -> int:
+        """How many texts it holds when none is given up."""
+        return len(self._tokens)
 
     @property
     def shape(self) -> tuple[int, int]:
         """``(n_rows, max_tokens)``"""
         return self.tokens.shape[0], self.tokens.shape[1]
 
+    def drop(self, rows: np.ndarray) -> np.ndarray:
+        """Give up some texts. The last of the others take their places, so that the cache stays compact.
+
+        :param rows: which, int ``(k,)``, without repeats
+        :return: the former row of each remaining text, int ``(B - k,)``
+        """
+        n_left = len(self.tokens) - len(rows)
+        order = np.arange(n_left)
+        holes = rows[rows < n_left]
+        order[holes] = np.setdiff1d(np.arange(n_left, len(self.tokens)), rows)
+        if len(holes):
+            self.keys[:, holes] = self.keys[:, order[holes]]
+            self.values[:, holes] = self.values[:, order[holes]]
+            self.tokens[holes], self.lengths[holes] = self.tokens[order[holes]], self.lengths[order[holes]]
+        self.keys, self.values = self.keys[:, :n_left], self.values[:, :n_left]
+        self.tokens, self.lengths = self.tokens[:n_left], self.lengths[:n_left]
+        return order
+
+    def forget_if_stale(self) -> None:
+        """Empty the cache if a weight of the model has changed."""
+        if self._weights_version != (version := self._version()):
+            self.lengths[:] = 0
+            self._weights_version = version
+
+    def _version(self) -> int:
+        """Grows whenever PyTorch changes a weight in place."""
+        return sum(weight._version for weight in self._weights)
+
 
 @torch.no_grad()
-def advance(model: GPT2Model, cache: KVCache, tokens: Tensor, lengths: Tensor, active: Tensor | None = None) -> Tensor:
+def advance(model: GPT2Model, cache: KVCache, tokens: np.ndarray, lengths: np.ndarray) -> Tensor:
     """Hidden state of the last token of every text.
 
     A text that continues what the cache holds by one token costs one token; any other is read from its beginning.
@@ -44,64 +87,57 @@ def advance(model: GPT2Model, cache: KVCache, tokens: Tensor, lengths: Tensor, a
     :param cache: updated in place
     :param tokens: token ids, int64 of shape ``(B, T)``; only the first ``lengths[b]`` of row ``b`` are read
     :param lengths: int64 of shape ``(B,)``, each in 1..T
-    :param active: bool of shape ``(B,)``; a row where it is False is not read, and its result is meaningless
     :return: hidden states of shape ``(B, D)``
     """
-    if cache.weights_version != (version := _version(model)):
-        cache.lengths.zero_()
-        cache.weights_version = version
-    unseen = torch.arange(tokens.shape[1], device=tokens.device) >= cache.lengths[:, None]
-    fresh = (lengths != cache.lengths + 1) | ~((tokens == cache.tokens) | unseen).all(dim=1)
-    if active is not None:
-        fresh &= active
-    rows = fresh.nonzero()[:, 0]
-    if len(rows):
-        prefill(model, cache, rows, tokens[rows], int(lengths[rows].max()))
-    hidden = decode_one_token(model, cache, tokens, lengths)
-    cache.tokens.copy_(tokens)
-    cache.lengths.copy_(lengths)
-    if active is not None:
-        cache.lengths.masked_fill_(~active, 0)
+    cache.forget_if_stale()
+    longest = int(lengths.max())
+    tokens = tokens[:, :longest]
+    unseen = np.arange(longest) >= cache.lengths[:, None]
+    continues = (lengths == cache.lengths + 1) & ((tokens == cache.tokens[:, :longest]) | unseen).all(axis=1)
+    fresh = np.flatnonzero(~continues)
+    if len(fresh):
+        prefill(model, cache, fresh, tokens[fresh, : int(lengths[fresh].max())])
+    last = np.stack([tokens[np.arange(len(tokens)), lengths - 1], lengths - 1])
+    device_tokens, positions = torch.as_tensor(last).to(cache.keys.device, non_blocking=True)
+    hidden = decode_one_token(model, cache.keys, cache.values, device_tokens, positions, longest)
+    cache.tokens[:, :longest] = tokens
+    cache.lengths[:] = lengths
     return hidden
 
 
-def prefill(model: GPT2Model, cache: KVCache, rows: Tensor, tokens: Tensor, longest: int) -> None:
+def prefill(model: GPT2Model, cache: KVCache, rows: np.ndarray, tokens: np.ndarray) -> None:
     """Write the keys and values of whole texts into rows of the cache.
 
-    :param rows: which rows, int64 of shape ``(b,)``
+    :param rows: which rows, int of shape ``(b,)``
     :param tokens: ``(b, T)``, padded right
-    :param longest: length of the longest of them
     """
+    length = tokens.shape[1]
+    index = torch.as_tensor(rows, device=cache.keys.device)
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        cache.keys[layer, rows, :, :longest] = k
-        cache.values[layer, rows, :, :longest] = v
-        return causal_attention(layer, q, k, v)
+        cache.keys[layer, index, :, :length] = k.to(cache.keys.dtype)
+        cache.values[layer, index, :, :length] = v.to(cache.values.dtype)
+        return causal_attention(q, k, v)
 
-    hidden_states(model, tokens[:, :longest], attend=attend)
+    hidden_states(model, torch.as_tensor(tokens, device=cache.keys.device), attend=attend)
 
 
-def decode_one_token(model: GPT2Model, cache: KVCache, tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Write the last token of every text into the cache, and return its hidden state.
+def decode_one_token(model: GPT2Model, keys: Tensor, values: Tensor, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
+    """Write one more token of every text into the cache, and return its hidden state.
 
-    :param tokens: ``(B, T)``; only ``tokens[b, lengths[b] - 1]`` is read
-    :param lengths: ``(B,)``
+    :param keys: of the cache, ``(L, B, H, T, D/H)``; likewise ``values``
+    :param tokens: ``(B,)``
+    :param positions: of the tokens, ``(B,)``, each below ``longest``
+    :param longest: how much of the cache is looked at
     :return: ``(B, D)``
     """
     rows = torch.arange(len(tokens), device=tokens.device)
-    positions = lengths - 1
-    longest = int(lengths.max())
-    visible = torch.arange(longest, device=tokens.device) < lengths[:, None]  # (B, longest)
+    visible = torch.arange(longest, device=tokens.device) <= positions[:, None]  # (B, longest)
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        cache.keys[layer, rows, :, positions] = k[:, :, 0]
-        cache.values[layer, rows, :, positions] = v[:, :, 0]
-        keys, values = cache.keys[layer, :, :, :longest], cache.values[layer, :, :, :longest]
-        return F.scaled_dot_product_attention(q, keys, values, attn_mask=visible[:, None, None])
+        keys[layer, rows, :, positions] = k[:, :, 0].to(keys.dtype)
+        values[layer, rows, :, positions] = v[:, :, 0].to(values.dtype)
+        seen = slice(longest)
+        return F.scaled_dot_product_attention(q, keys[layer, :, :, seen], values[layer, :, :, seen], visible[:, None, None])
 
-    return hidden_states(model, tokens[rows, positions][:, None], positions[:, None], attend)[:, 0]
-
-
-def _version(model: GPT2Model) -> int:
-    """Grows whenever PyTorch changes a weight in place."""
-    return sum(parameter._version for parameter in model.parameters())
+    return hidden_states(model, tokens[:, None], positions[:, None], attend)[:, 0]

@@ -1,8 +1,9 @@
 """``GPT2Policy``: a GPT-2, its value head and its frozen reference as a Stable-Baselines3 policy."""
 
 import copy
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,19 @@ from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, load_gpt2
 from policies.kv_cache import KVCache, advance
 
 
+class Decoded(NamedTuple):
+    """The next tokens of B texts."""
+
+    actions: Tensor
+    """The tokens, int64 ``(B,)``."""
+    values: Tensor
+    """Values of the states in which they were chosen, ``(B,)``."""
+    log_prob: Tensor
+    """Log-probabilities of the tokens, ``(B,)``."""
+    logits: Tensor
+    """The language model's logits, before the softmax temperature, float32 ``(B, V)``."""
+
+
 class GPT2Policy(ActorCriticPolicy):
     """Actor-critic policy whose actor is a GPT-2 over token observations.
 
@@ -27,7 +41,7 @@ class GPT2Policy(ActorCriticPolicy):
     ``state_dict``) and a value head (``value_net``). It follows SB3's contract, so stock SB3 algorithms run with it; they read
     the whole text at every step. ``predict`` carries a :class:`policies.kv_cache.KVCache` as SB3's ``state``.
 
-    Policy, reference and value head always use the same softmax temperature and float32, and no dropout.
+    Policy and reference always use the same softmax temperature and precision, and no dropout.
 
     :param observation_space: ``Box(0, V - 1, (max_tokens,))`` of integers
     :param action_space: ``Discrete(V)``
@@ -43,9 +57,11 @@ class GPT2Policy(ActorCriticPolicy):
         trunk into destructive steps, so the default is True; the paper's critic is ``detach_value=False,
         value_net_arch=(128, 128)``
     :param temperature: softmax temperature of policy and reference, > 0
+    :param autocast: run the matrix products of policy and reference in bfloat16, in rollouts and updates alike; worth it where
+        the CPU or GPU has bfloat16 instructions. Logits, softmax, value head and losses stay float32
     :param pad_token_id: the padding token of the observations
     :param optimizer_class: optimizer of policy and value head
-    :param optimizer_kwargs: its arguments besides the learning rate
+    :param optimizer_kwargs: its arguments besides the learning rate; SB3's default for Adam is ``dict(eps=1e-5)``
     :param use_sde: passed by SB3, must be False
     :raises TypeError, ValueError: if an argument or a space breaks its constraint
     """
@@ -67,6 +83,7 @@ class GPT2Policy(ActorCriticPolicy):
         value_net_arch: tuple[int, ...] = (),
         detach_value: bool = True,
         temperature: float = 1.0,
+        autocast: bool = False,
         pad_token_id: int = 0,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
@@ -86,6 +103,7 @@ class GPT2Policy(ActorCriticPolicy):
         self.value_net_arch = tuple(value_net_arch)
         self.detach_value = detach_value
         self.temperature = temperature
+        self.autocast = autocast
         self.pad_token_id = pad_token_id
         self._pretrained = pretrained
         self._config = (
@@ -129,6 +147,7 @@ class GPT2Policy(ActorCriticPolicy):
             value_net_arch=self.value_net_arch,
             detach_value=self.detach_value,
             temperature=self.temperature,
+            autocast=self.autocast,
             pad_token_id=self.pad_token_id,
             optimizer_class=self.optimizer_class,
             optimizer_kwargs=self.optimizer_kwargs,
@@ -149,7 +168,8 @@ class GPT2Policy(ActorCriticPolicy):
         :param mask: bool of shape ``(B, T)``; True where the state that ends with this token is wanted. M of them are True
         :return: log-probabilities of the next token ``(M, V)`` and values ``(M,)``, in row-major order of ``mask``
         """
-        hidden = hidden_states(self.language_model.transformer, tokens)[mask]  # (M, D)
+        with self._precision():
+            hidden = hidden_states(self.language_model.transformer, tokens)[mask]  # (M, D)
         return self._log_probs(hidden), self._values(hidden)
 
     @torch.no_grad()
@@ -159,30 +179,30 @@ class GPT2Policy(ActorCriticPolicy):
         :param tokens: ``(B, T)``; :param mask: ``(B, T)``, as for :meth:`evaluate_sequences`
         :return: ``(M, V)``
         """
-        return self.reference.lm_head(hidden_states(self.reference.transformer, tokens)[mask])
+        with self._precision():
+            return self.reference.lm_head(hidden_states(self.reference.transformer, tokens)[mask]).float()
 
     # One token: the last state of every text, through a cache
 
-    def make_cache(self, n_rows: int) -> KVCache:
-        """An empty cache for decoding ``n_rows`` texts."""
-        return KVCache(self.language_model.transformer, n_rows, self.max_tokens)
+    def make_cache(self, n_rows: int, max_tokens: int | None = None) -> KVCache:
+        """An empty cache for decoding ``n_rows`` texts of up to ``max_tokens``, by default those of the observations."""
+        dtype = torch.bfloat16 if self.autocast else torch.float32
+        return KVCache(self.language_model.transformer, n_rows, max_tokens or self.max_tokens, dtype)
 
     @torch.no_grad()
-    def decode(
-        self, obs: Tensor, cache: KVCache, deterministic: bool = False, active: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def decode(self, obs: np.ndarray, cache: KVCache, deterministic: bool = False) -> Decoded:
         """Choose the next token of every text; the same as :meth:`forward`, token by token.
 
-        :param obs: observations ``(B, max_tokens)``
+        :param obs: observations ``(B, max_tokens)``, on the host
         :param cache: of ``B`` rows, updated in place
         :param deterministic: the most probable token instead of a sample
-        :param active: bool ``(B,)``; rows where it is False are skipped, and their results are meaningless
-        :return: actions, values and log-probabilities of the actions, each ``(B,)``
         """
-        tokens, lengths = self._texts(obs)
-        hidden = advance(self.language_model.transformer, cache, tokens, lengths, active)
-        actions, log_prob = self._choose(self._log_probs(hidden), deterministic)
-        return actions, self._values(hidden), log_prob
+        lengths = np.maximum((obs != self.pad_token_id).sum(axis=1), 1)
+        with self._precision():
+            hidden = advance(self.language_model.transformer, cache, obs, lengths)
+        logits = self._logits(hidden)
+        actions, log_prob = self._choose(F.log_softmax(logits / self.temperature, dim=-1), deterministic)
+        return Decoded(actions, self._values(hidden), log_prob, logits)
 
     # SB3's contract
 
@@ -227,7 +247,7 @@ class GPT2Policy(ActorCriticPolicy):
         obs, vectorized = self.obs_to_tensor(observation)
         assert isinstance(obs, Tensor)
         cache = self.make_cache(len(obs)) if state is None or state.shape[0] != len(obs) else state
-        actions = self.decode(obs, cache, deterministic)[0].cpu().numpy()
+        actions = self.decode(obs.cpu().numpy(), cache, deterministic).actions.cpu().numpy()
         return (actions if vectorized else actions[0]), cache
 
     def _texts(self, obs: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,14 +257,22 @@ class GPT2Policy(ActorCriticPolicy):
 
     def _last_hidden(self, obs: Tensor) -> Tensor:
         tokens, lengths = self._texts(obs)
-        hidden = hidden_states(self.language_model.transformer, tokens[:, : int(lengths.max())])
+        with self._precision():
+            hidden = hidden_states(self.language_model.transformer, tokens[:, : int(lengths.max())])
         return hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1]  # (B, D)
 
+    def _precision(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        with self._precision():
+            return self.language_model.lm_head(hidden).float()
+
     def _log_probs(self, hidden: Tensor) -> Tensor:
-        return F.log_softmax(self.language_model.lm_head(hidden) / self.temperature, dim=-1)
+        return F.log_softmax(self._logits(hidden) / self.temperature, dim=-1)
 
     def _values(self, hidden: Tensor) -> Tensor:
-        return self.value_net(hidden.detach() if self.detach_value else hidden)[..., 0]
+        return self.value_net((hidden.detach() if self.detach_value else hidden).float())[..., 0]
 
     @staticmethod
     def _choose(log_probs: Tensor, deterministic: bool) -> tuple[Tensor, Tensor]:

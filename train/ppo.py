@@ -16,6 +16,7 @@ import addition_gym
 from addition_gym.env import Reward
 from agents import PrioritizedKLPPO
 from agents.losses import Certainty, KLEstimator
+from agents.token_weights import WeightsName
 from train.accuracy import Accuracy, evaluate, table
 from train.callbacks import AccuracyCallback, AgentCheckpointCallback, CriticalTokenCallback, SampleCallback
 from train.model_folder import pretrained_digits
@@ -25,8 +26,8 @@ from train.run_folder import make_run_folder, versions, write_json
 
 @dataclass(frozen=True)
 class PPOArgs:
-    preset: Literal["tiny", "paper"] = "tiny"
-    """Where the other defaults come from."""
+    preset: Literal["tiny", "paper", "official"] = "tiny"
+    """Where the other defaults come from: ours, the paper's text, or the authors' code."""
     pretrained: str = "tiny"
     """The bundled model (tiny), or a folder in Hugging Face format."""
     pretrained_digits: int | None = None
@@ -43,6 +44,8 @@ class PPOArgs:
     """Episodes of a rollout, a multiple of n-envs."""
     batch_size: int = 8
     """Episodes of a minibatch."""
+    max_batch_tokens: int = 2048
+    """Most tokens that the model reads at once in an update; bounds memory, and changes nothing else."""
     n_epochs: int = 1
     """Passes over a rollout."""
     learning_rate: float = 1e-4
@@ -53,6 +56,8 @@ class PPOArgs:
     """Lambda of generalised advantage estimation."""
     clip_range: float = 0.2
     """PPO's epsilon."""
+    normalize_advantage: bool = True
+    """Normalise advantages over all tokens of a rollout."""
     ent_coef: float = 0.0
     """Entropy coefficient."""
     vf_coef: float = 0.5
@@ -65,12 +70,20 @@ class PPOArgs:
     """Beta: 0 is the standard penalty, more prioritises more."""
     kl_estimator: KLEstimator = "full"
     """How the KL is computed."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """Penalise the KL in the loss, or in the reward of every token."""
+    kl_target: float | None = None
+    """KL of an episode, in nats, that the coefficient adapts to; None keeps it fixed."""
+    weighting: WeightsName = "prioritized"
+    """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), others and controls; see the docs."""
     certainty: Certainty = "negentropy"
     """How the reference's certainty is measured."""
     certainty_temperature: float = 1.0
     """Softmax temperature of the certainty."""
     temperature: float = 1.0
     """Softmax temperature of policy and reference."""
+    autocast: bool = False
+    """Run the matrix products in bfloat16; worth it where the CPU or GPU has bfloat16 instructions."""
     value_net_arch: tuple[int, ...] = ()
     """Hidden layers of the value head."""
     detach_value: bool = True
@@ -91,25 +104,39 @@ class PPOArgs:
     """Where to write; by default a new folder under runs/."""
 
 
+_PAPER = PPOArgs(
+    preset="paper",
+    pretrained="runs/pretrain-paper/model",
+    total_timesteps=1_000_000,
+    n_envs=50,
+    n_episodes=50,
+    batch_size=50,
+    max_batch_tokens=32_768,
+    learning_rate=1e-6,
+    value_learning_rate=None,
+    gae_lambda=0.95,
+    normalize_advantage=False,
+    ent_coef=0.0005,
+    vf_coef=0.1,
+    kl_coef=5.0,
+    kl_estimator="k2",
+    autocast=True,
+    value_net_arch=(128, 128),
+    detach_value=False,
+    device="cuda",
+)
+
 PRESETS = {
     "tiny": PPOArgs(),
-    "paper": PPOArgs(
-        preset="paper",
-        pretrained="runs/pretrain-paper/model",
-        total_timesteps=1_000_000,
-        n_envs=50,
-        n_episodes=50,
-        batch_size=50,
-        learning_rate=1e-6,
-        value_learning_rate=None,
-        gae_lambda=0.95,
-        ent_coef=0.0005,
-        vf_coef=0.1,
-        kl_coef=5.0,
-        kl_estimator="k2",
-        value_net_arch=(128, 128),
-        detach_value=False,
-        device="cuda",
+    "paper": _PAPER,
+    "official": dataclasses.replace(
+        _PAPER,
+        preset="official",
+        reward="signed",
+        ent_coef=0.001,
+        certainty="min_entropy",
+        certainty_temperature=4.0,
+        temperature=2.0,
     ),
 }
 
@@ -134,15 +161,20 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
         value_learning_rate=args.value_learning_rate,
         n_episodes=args.n_episodes,
         batch_size=args.batch_size,
+        max_batch_tokens=args.max_batch_tokens,
         n_epochs=args.n_epochs,
         gae_lambda=args.gae_lambda,
         clip_range=args.clip_range,
+        normalize_advantage=args.normalize_advantage,
         ent_coef=args.ent_coef,
         vf_coef=args.vf_coef,
         max_grad_norm=args.max_grad_norm,
         kl_coef=args.kl_coef,
         kl_exponent=args.kl_exponent,
         kl_estimator=args.kl_estimator,
+        kl_in=args.kl_in,
+        kl_target=args.kl_target,
+        token_weights=args.weighting,
         certainty=args.certainty,
         certainty_temperature=args.certainty_temperature,
         policy_kwargs={
@@ -150,6 +182,7 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
             "value_net_arch": args.value_net_arch,
             "detach_value": args.detach_value,
             "temperature": args.temperature,
+            "autocast": args.autocast,
             "pad_token_id": addition_gym.PAD_TOKEN_ID,
         },
         seed=args.seed,

@@ -103,6 +103,8 @@ def test_the_solution_is_rewarded():
     assert type(reward) is float
     assert terminated is True
     assert truncated is False
+    critical_tokens = info.pop("critical_tokens")
+    assert "".join(info["text"][index] for index in critical_tokens) == ",5,43"
     assert info == {
         "is_success": True,
         "operands": (345, 67),
@@ -113,6 +115,18 @@ def test_the_solution_is_rewarded():
     }
     assert type(info["is_success"]) is bool
     assert decode(obs) == PROMPT + SOLUTION
+
+
+@pytest.mark.parametrize(("written", "expected"), [("[3,4]", ","), ("[3,4,6]", ",5"), ("[3,4,5] + [7", ",5"), ("[4", "")])
+def test_critical_tokens_up_to_the_first_error(written, expected):
+    env = started()
+    completion = SOLUTION[: SOLUTION.index("[")] + written
+    for token in encode(completion):
+        env.step(token)
+    _, _, terminated, _, info = env.step(PAD_TOKEN_ID)
+    assert terminated
+    offset = len(PROMPT)
+    assert "".join(SOLUTION[index - offset] for index in info["critical_tokens"]) == expected
 
 
 def test_every_step_shows_the_text_so_far_and_pays_nothing():

@@ -24,9 +24,11 @@ def filled(
                 obs,
                 text[2 + step : 3 + step],
                 rewards[step : step + 1],
-                values[step : step + 1],
-                log_probs[step : step + 1],
+                torch.from_numpy(values[step : step + 1]),
+                torch.from_numpy(log_probs[step : step + 1]),
+                torch.from_numpy(rng.normal(size=(1, V))),
             )
+    buffer.fetch()
     return buffer
 
 
@@ -54,17 +56,18 @@ def test_terminal_reward_with_lambda_one_is_the_return_everywhere() -> None:
     assert buffer.returns[buffer.mask] == pytest.approx([1.0] * 4 + [0.0] * 6, abs=1e-6)
 
 
-@pytest.mark.parametrize("rng", [None, np.random.default_rng(0)])
-def test_batches_hold_every_action_once_next_to_its_state(rng: np.random.Generator | None) -> None:
+@pytest.mark.parametrize("max_batch_tokens", [1, 15, 25, 1000])
+def test_batches_hold_every_action_once_next_to_its_state(max_batch_tokens: int) -> None:
     lengths = [3, 9, 1, 4, 4, 7, 2]
     buffer = filled(lengths)
     buffer.compute_returns_and_advantage()
-    batches = list(buffer.batches(3, rng))
-    assert sorted(len(batch.tokens) for batch in batches) == [1, 3, 3]
+    batches = list(buffer.batches(np.arange(7), max_batch_tokens))
+    assert sorted(row for batch in batches for row in batch.rows) == list(range(7))
     gathered = torch.cat([batch.old_log_prob for batch in batches])
     np.testing.assert_array_equal(np.sort(gathered.numpy()), np.sort(buffer.log_probs[buffer.mask]))
     for batch in batches:
         assert batch.tokens.shape == batch.mask.shape
+        assert batch.tokens.numel() <= max_batch_tokens or len(batch.tokens) == 1
         assert len(batch.actions) == batch.mask.sum()
         rows, positions = batch.mask.nonzero(as_tuple=True)
         for row, position, action in zip(rows, positions, batch.actions, strict=True):
@@ -74,15 +77,32 @@ def test_batches_hold_every_action_once_next_to_its_state(rng: np.random.Generat
 
 def test_batches_put_similar_lengths_together_and_cut_the_padding() -> None:
     buffer = filled([3, 9, 1, 8])
-    widths = [batch.tokens.shape[1] for batch in buffer.batches(2)]
-    assert widths == [2 + 3 - 1, 2 + 9 - 1]
+    shapes = [tuple(batch.tokens.shape) for batch in buffer.batches(np.arange(4), max_batch_tokens=20)]
+    assert shapes == [(2, 2 + 3 - 1), (2, 2 + 9 - 1)]
+
+
+def test_minibatches_hold_every_episode_once() -> None:
+    buffer = filled([3, 9, 1, 8, 2])
+    minibatches = list(buffer.minibatches(2, np.random.default_rng(0)))
+    assert [len(rows) for rows in minibatches] == [2, 2, 1]
+    assert sorted(np.concatenate(minibatches)) == list(range(5))
+
+
+def test_what_is_put_for_a_batch_comes_back_with_it() -> None:
+    buffer = filled([3, 9, 1, 8, 2])
+    for batch in buffer.batches(np.arange(5), 20):
+        buffer.put(buffer.weights["kl"], batch, batch.old_log_prob * 2)
+    for batch in buffer.batches(np.array([4, 1, 0]), 1000):
+        torch.testing.assert_close(batch.weights["kl"], batch.old_log_prob * 2)
 
 
 def test_padding_action_is_kept() -> None:
     buffer = EpisodeBuffer(1, 4, V, PAD, 1.0, 1.0)
     obs = np.array([[3, 2, PAD, PAD]])
-    buffer.add(np.array([0]), obs, np.array([PAD]), np.array([0.0]), np.array([0.0]), np.array([-1.0]))
-    batch = next(buffer.batches(1))
+    on_device = torch.zeros(1), torch.tensor([-1.0]), torch.zeros(1, V)
+    buffer.add(np.array([0]), obs, np.array([PAD]), np.array([0.0]), *on_device)
+    buffer.fetch()
+    batch = next(buffer.batches(np.array([0]), 10))
     assert batch.actions.tolist() == [PAD]
     assert batch.mask.tolist() == [[False, True]]
 
@@ -102,6 +122,8 @@ def test_more_padding_changes_nothing() -> None:
     for buffer in (narrow, wide):
         buffer.compute_returns_and_advantage()
         buffer.normalize_advantages()
-    for left, right in zip(narrow.batches(2), wide.batches(2), strict=True):
-        for a, b in zip(left, right, strict=True):
-            assert torch.equal(a, b)
+    rows = np.arange(3)
+    for left, right in zip(narrow.batches(rows, 20), wide.batches(rows, 20), strict=True):
+        for a, b in zip(left[:-1], right[:-1], strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert all(torch.equal(left.weights[slot], right.weights[slot]) for slot in left.weights)

@@ -30,17 +30,17 @@ def plain(model: GPT2LMHeadModel, texts: list[list[int]]) -> Tensor:
         return torch.stack([model.transformer(torch.tensor([text])).last_hidden_state[0, -1] for text in texts])
 
 
-def padded(texts: list[list[int]]) -> tuple[Tensor, Tensor]:
-    tokens = torch.zeros(len(texts), MAX_TOKENS, dtype=torch.long)
+def padded(texts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    tokens = np.zeros((len(texts), MAX_TOKENS), dtype=np.int64)
     for row, text in enumerate(texts):
-        tokens[row, : len(text)] = torch.tensor(text)
-    return tokens, torch.tensor([len(text) for text in texts])
+        tokens[row, : len(text)] = text
+    return tokens, np.array([len(text) for text in texts])
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_cached_equals_plain_whatever_happens_to_the_rows(model: GPT2LMHeadModel, seed: int) -> None:
-    """Rows go on, start anew, jump ahead, step back, stay, change an early token, or idle; each has its own length."""
+    """Rows go on, start anew, jump ahead, step back, stay, change an early token, or leave; each has its own length."""
     rng = np.random.default_rng(seed)
     cache = KVCache(model.transformer, ROWS, MAX_TOKENS)
 
@@ -49,9 +49,8 @@ def test_cached_equals_plain_whatever_happens_to_the_rows(model: GPT2LMHeadModel
 
     texts = [fresh() for _ in range(ROWS)]
     for _ in range(14):
-        active = rng.random(ROWS) < 0.9
-        hidden = advance(model.transformer, cache, *padded(texts), torch.from_numpy(active))
-        torch.testing.assert_close(hidden[active], plain(model, texts)[active], atol=1e-5, rtol=0)
+        hidden = advance(model.transformer, cache, *padded(texts))
+        torch.testing.assert_close(hidden, plain(model, texts), atol=1e-5, rtol=0)
         for row, text in enumerate(texts):
             event = rng.choice(["go on", "anew", "jump", "back", "stay", "edit"], p=[0.7, 0.06, 0.06, 0.06, 0.06, 0.06])
             if event == "anew" or len(text) >= MAX_TOKENS - 2:
@@ -63,6 +62,30 @@ def test_cached_equals_plain_whatever_happens_to_the_rows(model: GPT2LMHeadModel
             elif event == "edit":
                 position = rng.integers(0, len(text))
                 texts[row] = [*text[:position], text[position] % (VOCAB_SIZE - 1) + 1, *text[position + 1 :], 1]
+        if rng.random() < 0.2 and len(texts) > 1:
+            gone = rng.choice(len(texts), size=rng.integers(1, len(texts)), replace=False)
+            texts = [texts[row] for row in cache.drop(gone)]
+        elif rng.random() < 0.1:
+            cache.reset()
+            texts = [fresh() for _ in range(ROWS)]
+
+
+@given(n_rows=st.integers(1, 9), data=st.data())
+def test_drop_keeps_the_others_and_says_where(model: GPT2LMHeadModel, n_rows: int, data: st.DataObject) -> None:
+    gone = data.draw(st.lists(st.integers(0, n_rows - 1), unique=True))
+    cache = KVCache(model.transformer, n_rows, MAX_TOKENS)
+    order = cache.drop(np.array(gone, dtype=np.int64))
+    assert sorted(order) == sorted(set(range(n_rows)) - set(gone))
+    assert cache.shape == (n_rows - len(gone), MAX_TOKENS)
+
+
+def test_rows_that_stay_are_not_read_again_after_a_drop(model: GPT2LMHeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [[1, 2], [3], [2, 2, 1], [1]]
+    cache = KVCache(model.transformer, 4, MAX_TOKENS)
+    advance(model.transformer, cache, *padded(texts))
+    monkeypatch.setattr("policies.kv_cache.prefill", None)
+    texts = [[*texts[row], 1] for row in cache.drop(np.array([0, 2]))]
+    torch.testing.assert_close(advance(model.transformer, cache, *padded(texts)), plain(model, texts), atol=1e-5, rtol=0)
 
 
 def test_changed_weights_are_noticed(model: GPT2LMHeadModel) -> None:

@@ -14,6 +14,7 @@ from transformers import GPT2LMHeadModel
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, decode, encode, prompt, solution
 from addition_gym.env import ScratchpadAddEnv, token_space
 from policies import GPT2Policy
+from policies.policy import Decoded
 
 PRETRAIN_RUN = dict(
     digits=1,
@@ -132,16 +133,15 @@ class ScriptedPolicy(GPT2Policy):
 
     completion: Callable[[int, int], str] = staticmethod(solution)
 
-    def decode(self, obs, cache, deterministic=False, active=None):
+    def decode(self, obs, cache, deterministic=False):
         actions = torch.zeros(len(obs), dtype=torch.long)
         for row, tokens in enumerate(obs):
-            if active is not None and not active[row]:
-                continue
-            match = re.fullmatch(r"Input:\n(\d+)\+(\d+)\nTarget:(.*)", decode(tokens.numpy()), re.DOTALL)
+            match = re.fullmatch(r"Input:\n(\d+)\+(\d+)\nTarget:(.*)", decode(tokens), re.DOTALL)
             wanted = self.completion(int(match[1]), int(match[2]))
             written = len(match[3])
             actions[row] = int(encode(wanted[written])[0]) if written < len(wanted) else PAD_TOKEN_ID
-        return actions, torch.zeros(len(obs)), torch.zeros(len(obs))
+        zeros = torch.zeros(len(obs))
+        return Decoded(actions, zeros, zeros, torch.zeros(len(obs), VOCAB_SIZE))
 
 
 def scripted_policy(completion: Callable[[int, int], str], digits: int = 3) -> ScriptedPolicy:

@@ -119,6 +119,7 @@ def test_tensorboard_tags(ppo_run) -> None:
             "clip_range",
             "entropy_loss",
             "explained_variance",
+            "grad_norm",
             "kl_loss",
             "learning_rate",
             "loss",
@@ -129,8 +130,12 @@ def test_tensorboard_tags(ppo_run) -> None:
             "certainty_mean",
             "entropy",
             "kl",
+            "kl_coef",
             "kl_per_token",
+            "kl_share_critical",
             "kl_weighted",
+            "kl_weighted_per_episode",
+            "weight_ess",
             "weight_frac_lt_0.1",
             "weight_mean",
         ),
@@ -148,6 +153,7 @@ def test_tensorboard_tags(ppo_run) -> None:
     tags = set(events(ppo_run).Tags()["scalars"])
     assert tags == {f"{group}/{name}" for group, names in wanted.items() for name in names}
     assert events(ppo_run).Tags()["tensors"] == ["samples/text_summary"]
+    assert events(ppo_run).Tags()["histograms"] == ["objective/certainty"]
 
 
 def test_every_update_is_logged(ppo_run) -> None:

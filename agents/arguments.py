@@ -1,0 +1,38 @@
+"""Checks of the arguments of ``PrioritizedKLPPO``."""
+
+from agents.token_weights import TokenWeights
+
+
+def check_arguments(
+    at_least_zero: dict[str, float], positive: dict[str, float], fractions: dict[str, float], counts: dict[str, int]
+) -> None:
+    """Check numbers, given by name.
+
+    :raises TypeError: if a count is not an int
+    :raises ValueError: if a number is out of its range
+    """
+    for name, value in at_least_zero.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must be >= 0, but it is {value}: 0 switches it off")
+    for name, value in positive.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be > 0, but it is {value}: pass a positive number")
+    for name, value in fractions.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], but it is {value}: 1 suits a terminal reward")
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool):
+            raise TypeError(f"{name} must be an int, but it is {count!r}: pass a whole number")
+        if count < 1:
+            raise ValueError(f"{name} must be >= 1, but it is {count}: pass a positive number")
+
+
+def check_kl_in(kl_in: str, token_weights: TokenWeights) -> None:
+    """:raises ValueError: if there is no such place for the KL, or the weights cannot be known before the reward"""
+    if kl_in not in ("loss", "reward"):
+        raise ValueError(f"kl_in must be 'loss' or 'reward', but it is {kl_in!r}: choose one of these")
+    if kl_in == "reward" and token_weights.kl.action_dependent:
+        raise ValueError(
+            f"token_weights must weight the KL by the state alone with kl_in='reward', but {token_weights.kl.signal} depends "
+            "on the action and perhaps its advantage, which follows from the reward: use kl_in='loss'"
+        )

@@ -1,0 +1,49 @@
+"""What a rollout tells about the penalty, before the update: the weights, the certainty, where the KL sits."""
+
+from stable_baselines3.common.logger import Logger
+from torch import Tensor
+
+from agents.shapes import CalibratedPower, calibrate_exponent
+from agents.token_batch import TokenBatch
+from agents.weightings import Weighting
+
+
+def record_rollout(logger: Logger, tokens: TokenBatch, weights: Tensor, weighting: Weighting, certainty: Tensor) -> None:
+    """Log ``objective/*`` of a rollout; everything is over completion tokens only.
+
+    - ``certainty_mean``, and its histogram ``certainty`` (in TensorBoard only)
+    - ``weight_mean``, ``weight_frac_lt_0.1``
+    - ``weight_ess``: ``(sum w)**2 / (M * sum w**2)``, effective sample size as a share of the M tokens (Kish 1965): 1 if all
+      weights are equal, 1/M if one token has all the weight
+    - ``kl_share_critical``: share of the KL on the environment's critical tokens, if it reports them
+    - ``kl_exponent_found``: beta, if the weighting calibrates it
+
+    :param weights: of the KL, ``(B, T)``
+    :param weighting: what made them
+    :param certainty: J of the reference, ``(B, T)``
+    """
+    w, j, kl = weights[tokens.mask], certainty[tokens.mask], tokens.kl[tokens.mask]  # each (M,)
+    logger.record("objective/certainty_mean", j.mean().item())
+    logger.record("objective/certainty", j.cpu(), exclude=("stdout", "log", "json", "csv"))
+    logger.record("objective/weight_mean", w.mean().item())
+    logger.record("objective/weight_frac_lt_0.1", (w < 0.1).float().mean().item())
+    logger.record("objective/weight_ess", (w.sum() ** 2 / (len(w) * (w**2).sum()).clamp_min(1e-30)).item())
+    if tokens.critical_tokens is not None:
+        critical = tokens.critical_tokens[tokens.mask]
+        logger.record("objective/kl_share_critical", (kl[critical].sum() / kl.sum().clamp_min(1e-30)).item())
+    if isinstance(weighting.shape, CalibratedPower):
+        found = calibrate_exponent(weighting.signal(tokens)[tokens.mask], weighting.shape.quantile, weighting.shape.weight)
+        logger.record("objective/kl_exponent_found", found)
+
+
+def over_position(tokens: TokenBatch, values: Tensor) -> Tensor:
+    """Mean of a quantity over the episodes, by position in the completion.
+
+    :param values: ``(B, T)``
+    :return: ``(T',)`` with T' the longest completion; the first action of every episode is at 0
+    """
+    order = tokens.mask.float().argsort(dim=1, descending=True, stable=True)  # completion tokens to the front
+    mask = tokens.mask.gather(1, order)
+    aligned = values.gather(1, order).masked_fill(~mask, 0)
+    counts = mask.sum(dim=0)
+    return (aligned.sum(dim=0) / counts.clamp_min(1))[counts > 0]
