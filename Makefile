@@ -3,13 +3,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test lint format pretrain clean
+.PHONY: train test lint format pretrain bench clean
 
 train: .venv/installed  ## fine-tune the bundled model, and print its accuracy before and after
 	$(BIN)/python -m train.ppo
 
 pretrain: .venv/installed  ## make the bundled model anew
 	$(BIN)/python -m train.pretrain
+
+bench: .venv/installed  ## speed against stock SB3, transformers and the machine's limits
+	$(BIN)/python -m benchmarks
 
 test: .venv/installed  ## all tests, with line coverage of the four packages
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -232,8 +232,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         rollout_buffer.reset()
         if self._cache is None or self._cache.capacity != env.num_envs:
             self._cache = self.policy.make_cache(env.num_envs)
-        cache = self._cache
-        cache.reset()
+        (cache := self._cache).reset()
         share = self.n_episodes // env.num_envs
         episodes_done = np.zeros(env.num_envs, dtype=np.int64)
         lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2Model
 
+from policies.cuda_graphs import GraphedStep, Step
 from policies.gpt2 import hidden_states
 from policies.operators import causal_attention
 
@@ -26,16 +27,21 @@ class KVCache:
     def __init__(self, model: GPT2Model, n_rows: int, max_tokens: int, dtype: torch.dtype = torch.float32):
         config, weight = model.config, model.wte.weight
         shape = (config.n_layer, n_rows, config.n_head, max_tokens, config.n_embd // config.n_head)
-        self._keys = torch.zeros(shape, dtype=dtype, device=weight.device)  # (L, B, H, T, D/H)
-        self._values = torch.zeros_like(self._keys)
+        self.keys = torch.zeros(shape, dtype=dtype, device=weight.device)  # (L, B, H, T, D/H)
+        self.values = torch.zeros_like(self.keys)
         self._tokens = np.zeros((n_rows, max_tokens), dtype=np.int64)  # (B, T)
         self._weights = list(model.parameters())
+        self.step: Step = lambda tokens, positions, longest: decode_one_token(
+            model, self.keys, self.values, tokens, positions, longest
+        )
+        if weight.is_cuda:
+            self.step = GraphedStep(self.step, n_rows, max_tokens, weight.device)
         self.reset()
 
     def reset(self) -> None:
         """Forget all texts; those that were given up are back, empty."""
         self._weights_version = self._version()
-        self.keys, self.values, self.tokens = self._keys, self._values, self._tokens
+        self.tokens = self._tokens
         self.lengths = np.zeros(len(self.tokens), dtype=np.int64)  # (B,)
 
     @property
@@ -62,7 +68,6 @@ class KVCache:
             self.keys[:, holes] = self.keys[:, order[holes]]
             self.values[:, holes] = self.values[:, order[holes]]
             self.tokens[holes], self.lengths[holes] = self.tokens[order[holes]], self.lengths[order[holes]]
-        self.keys, self.values = self.keys[:, :n_left], self.values[:, :n_left]
         self.tokens, self.lengths = self.tokens[:n_left], self.lengths[:n_left]
         return order
 
@@ -99,7 +104,7 @@ def advance(model: GPT2Model, cache: KVCache, tokens: np.ndarray, lengths: np.nd
         prefill(model, cache, fresh, tokens[fresh, : int(lengths[fresh].max())])
     last = np.stack([tokens[np.arange(len(tokens)), lengths - 1], lengths - 1])
     device_tokens, positions = torch.as_tensor(last).to(cache.keys.device, non_blocking=True)
-    hidden = decode_one_token(model, cache.keys, cache.values, device_tokens, positions, longest)
+    hidden = cache.step(device_tokens, positions, longest)
     cache.tokens[:, :longest] = tokens
     cache.lengths[:] = lengths
     return hidden
@@ -125,7 +130,7 @@ def prefill(model: GPT2Model, cache: KVCache, rows: np.ndarray, tokens: np.ndarr
 def decode_one_token(model: GPT2Model, keys: Tensor, values: Tensor, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
     """Write one more token of every text into the cache, and return its hidden state.
 
-    :param keys: of the cache, ``(L, B, H, T, D/H)``; likewise ``values``
+    :param keys: of the cache, ``(L, B or more, H, T, D/H)``; likewise ``values``
     :param tokens: ``(B,)``
     :param positions: of the tokens, ``(B,)``, each below ``longest``
     :param longest: how much of the cache is looked at
@@ -137,7 +142,7 @@ def decode_one_token(model: GPT2Model, keys: Tensor, values: Tensor, tokens: Ten
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         keys[layer, rows, :, positions] = k[:, :, 0].to(keys.dtype)
         values[layer, rows, :, positions] = v[:, :, 0].to(values.dtype)
-        seen = slice(longest)
-        return F.scaled_dot_product_attention(q, keys[layer, :, :, seen], values[layer, :, :, seen], visible[:, None, None])
+        seen = (layer, slice(len(tokens)), slice(None), slice(longest))
+        return F.scaled_dot_product_attention(q, keys[seen], values[seen], visible[:, None, None])
 
     return hidden_states(model, tokens[:, None], positions[:, None], attend)[:, 0]

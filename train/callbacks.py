@@ -1,5 +1,6 @@
 """What a fine-tuning run shows in TensorBoard besides the algorithm's own numbers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -43,18 +44,21 @@ class AccuracyCallback(RolloutCallback):
     """``eval/accuracy_<=N``, ``eval/accuracy_N+1``, ...: greedy accuracy on held-out problems.
 
     :param digits: N
+    :param extras: which k of N+k; 0 is up to N
     :param problems: of each kind
     :param every: rollouts between two evaluations
     :param seed: of the problems
     :param console: where to print a line for each evaluation
     """
 
-    def __init__(self, digits: int, problems: int, every: int, seed: int = 0, console: Console | None = None):
+    def __init__(
+        self, digits: int, extras: Sequence[int], problems: int, every: int, seed: int = 0, console: Console | None = None
+    ):
         super().__init__(every)
-        self.digits, self.problems, self.seed, self.console = digits, problems, seed, console
+        self.digits, self.extras, self.problems, self.seed, self.console = digits, extras, problems, seed, console
 
     def act(self) -> None:
-        accuracies = evaluate(self.policy, self.digits, self.problems, self.seed)
+        accuracies = evaluate(self.policy, self.digits, self.problems, self.seed, extras=self.extras)
         for accuracy in accuracies:
             self.logger.record(f"eval/accuracy_{accuracy.problems}", accuracy.value)
         if self.console:

@@ -90,6 +90,8 @@ class PPOArgs:
     """Keep the value loss out of the language model."""
     eval_problems: int = 500
     """Held-out problems of each kind before and after training; 0 for no evaluation."""
+    eval_before: bool = True
+    """Evaluate before training too, not only after it."""
     eval_every: int = 10
     """Updates between two evaluations during training."""
     eval_every_problems: int = 50
@@ -210,10 +212,10 @@ def train(args: PPOArgs, console: Console) -> Path:
     def measure() -> list[Accuracy]:
         return evaluate(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
 
-    before = measure()
+    before = measure() if args.eval_before else []
     callbacks = CallbackList(
         [
-            AccuracyCallback(digits, args.eval_every_problems, args.eval_every, console=console),
+            AccuracyCallback(digits, extras, args.eval_every_problems, args.eval_every, console=console),
             CriticalTokenCallback(digits, args.extra_digits),
             SampleCallback(digits, args.extra_digits, every=args.eval_every),
             AgentCheckpointCallback(folder / "checkpoints", args.checkpoint_every),
@@ -235,7 +237,7 @@ def train(args: PPOArgs, console: Console) -> Path:
     write_json(folder / "results.json", results)
     if args.eval_problems:
         title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {digits}"
-        console.print(table(title, {"before": before, "after": after}))
+        console.print(table(title, {"before": before, "after": after} if before else {"after": after}))
     console.print(
         f"Trained on {agent._episode_num} episodes in {seconds / 60:.1f} minutes; the agent is {folder / 'agent.zip'}"
     )

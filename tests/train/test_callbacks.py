@@ -48,7 +48,7 @@ def test_acts_every_so_many_rollouts(every, expected) -> None:
 
 def test_accuracy_is_written_by_kind() -> None:
     policy = scripted_policy(lambda a, b: solution(a, b) if a % 2 == 0 else "\n</scratch>\n\n")
-    callback = AccuracyCallback(1, problems=10, every=1, seed=8)
+    callback = AccuracyCallback(1, range(4), problems=10, every=1, seed=8)
     logger = attach(callback, policy)
     callback.on_rollout_end()
     expected = {f"eval/accuracy_{accuracy.problems}": accuracy.value for accuracy in evaluate(policy, 1, 10, seed=8)}
@@ -60,7 +60,7 @@ def test_accuracy_is_written_by_kind() -> None:
 def test_accuracy_is_printed_where_a_console_is_given() -> None:
     policy = scripted_policy(lambda a, b: solution(a, b) if len(str(a)) + len(str(b)) == 2 else "\n</scratch>\n\n", digits=2)
     console = Console(file=io.StringIO(), width=200)
-    callback = AccuracyCallback(1, problems=3, every=2, console=console)
+    callback = AccuracyCallback(1, range(4), problems=3, every=2, console=console)
     attach(callback, policy)
     for _ in range(3):
         callback.on_rollout_end()

@@ -1,0 +1,56 @@
+"""``PrioritizedKLPPO``, one rollout or one update at a time."""
+
+import sys
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import configure
+
+from benchmarks.episodes import Episodes
+from train.ppo import PPOArgs, make_agent
+
+
+class Ours:
+    """The agent of ``python -m train.ppo``, except that its learning rates are 0, so that every repeat does the same work.
+
+    :param lanes: of the environment; a rollout is one episode a lane
+    :param digits: N; the problems have N+1
+    :param pretrained: the bundled model, or a folder
+    :param device: where
+    :param batch_size: episodes of a minibatch, at most
+    """
+
+    def __init__(self, lanes: int, digits: int, pretrained: str = "tiny", device: str = "cpu", batch_size: int = 8):
+        args = PPOArgs(
+            pretrained=pretrained,
+            n_envs=lanes,
+            n_episodes=lanes,
+            batch_size=min(batch_size, lanes),
+            learning_rate=0.0,
+            value_learning_rate=0.0,
+            device=device,
+        )
+        self.agent = make_agent(args, digits)
+        self.agent.set_logger(configure(None, []))
+        _, self.callback = self.agent._setup_learn(sys.maxsize)
+        self.callback.on_training_start({}, {})
+
+    def rollout(self) -> int:
+        """Whole episodes, the same ones every time. :return: completion tokens"""
+        assert self.agent.env is not None
+        torch.manual_seed(0)
+        self.agent.env.seed(0)
+        buffer = self.agent.rollout_buffer
+        self.agent.collect_rollouts(self.agent.env, self.callback, buffer, self.agent.n_steps)
+        return int(buffer.mask.sum())
+
+    def update(self) -> int:
+        """Learn from the last rollout. :return: completion tokens"""
+        self.agent.train()
+        return int(self.agent.rollout_buffer.mask.sum())
+
+    @property
+    def episodes(self) -> Episodes:
+        """Those of the last rollout."""
+        buffer = self.agent.rollout_buffer
+        return Episodes(np.array(buffer.tokens), np.array(buffer.mask))

@@ -1,0 +1,50 @@
+"""Tokens a second of pre-training, and of the generator that feeds it."""
+
+import dataclasses
+
+import numpy as np
+from rich.console import Console
+
+from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
+from addition_gym.env import MAX_TOKENS_MARGIN
+from addition_gym.problems import ProblemSampler
+from addition_gym.scratchpad import longest_text
+from benchmarks.measure import Part, Row, Settings, compare, interleave
+from policies.gpt2 import build_gpt2, gpt2_config
+from train.data import packed_blocks
+from train.pretrain import PRESETS, train_stage
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Optimizer steps of the tiny preset, and batches of the same size."""
+    args = dataclasses.replace(PRESETS["tiny"], digits=settings.digits, device=settings.device)
+    n_positions = longest_text(args.digits + 3) + MAX_TOKENS_MARGIN
+    config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    model = build_gpt2(config).to(settings.device)
+    block_size = longest_text(args.digits + 1)
+    n_blocks = -(-args.tokens_per_step // block_size)
+    sampler = ProblemSampler(args.digits, "up_to", split="train")
+    batches = packed_blocks(sampler, np.random.default_rng(0), n_blocks, block_size)
+    steps = settings.pretraining_steps
+
+    def train() -> int:
+        train_stage(model, args, steps, Console(quiet=True), seed=0)
+        return steps * n_blocks * block_size
+
+    def generate() -> int:
+        for _ in range(steps):
+            next(batches)
+        return steps * n_blocks * block_size
+
+    train()
+    contenders = {"optimizer steps": train, "data generator": generate}
+    rates = interleave(contenders, settings.repeats, settings.device)
+    return compare(f"{n_blocks} blocks of {block_size}", "tokens/s", rates, at_most={"data generator": 1.0})
+
+
+PART = Part(
+    "Pre-training",
+    "Tokens read by the model of the tiny preset. A step includes the generator, so that the ratio is its share of the time.",
+    measure,
+    ratio="first / this",
+)

@@ -1,0 +1,201 @@
+"""Terms of the loss beyond the default: A2C, pieces of a minibatch, KL in the reward, the adaptive coefficient, weights."""
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from agents import PrioritizedKLPPO
+from agents.signals import Surprisal
+from agents.token_weights import TokenWeights
+from agents.weightings import Weighting, none
+from policies import GPT2Policy
+from tests.agents.test_ppo import SIZE, learn, make_agent, reference_copy_of_a_sharp_model
+from tests.token_env import PAD, RepeatEnv
+
+
+def moved_agent(**kwargs) -> PrioritizedKLPPO:
+    """Policy and reference differ and are far from uniform."""
+    agent = make_agent(**kwargs)
+    reference_copy_of_a_sharp_model(agent)
+    with torch.no_grad():
+        for parameter in agent.policy.reference.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return agent
+
+
+def weights_after(agent: PrioritizedKLPPO, updates: int = 2) -> dict[str, torch.Tensor]:
+    learn(agent, updates)
+    return {name: weight.clone() for name, weight in agent.policy.state_dict().items()}
+
+
+class Critical(RepeatEnv):
+    """Says that the second token written is critical."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        if terminated and self.steps >= 2:
+            info["critical_tokens"] = (len(self.text) - self.steps + 1,)
+        return obs, reward, terminated, truncated, info
+
+
+def test_a2c_is_the_gradient_of_stable_baselines3() -> None:
+    """One full-batch epoch without KL, on the transitions of one rollout, given to SB3's A2C one by one."""
+    settings = dict(ent_coef=0.1, vf_coef=0.3, gae_lambda=0.95, gamma=1.0)
+    agent = make_agent(
+        batch_size=8,
+        n_epochs=1,
+        kl_coef=0.0,
+        max_grad_norm=1e9,
+        normalize_advantage=False,
+        value_learning_rate=None,
+        **settings,
+    )
+    reference_copy_of_a_sharp_model(agent)
+    state = {name: weight.clone() for name, weight in agent.policy.state_dict().items()}
+    learn(agent, 1)
+    buffer = agent.rollout_buffer
+    theirs = A2C(
+        GPT2Policy, RepeatEnv(), policy_kwargs=SIZE, max_grad_norm=1e9, use_rms_prop=False, device="cpu", seed=0, **settings
+    )
+    theirs.set_logger(Logger(None, []))
+    theirs.policy.load_state_dict(state)
+    episodes, positions = np.nonzero(buffer.mask)
+    rollout = RolloutBuffer(len(episodes), theirs.observation_space, theirs.action_space, "cpu")
+    for episode, position in zip(episodes, positions, strict=True):
+        obs = np.full_like(buffer.tokens[episode], PAD)
+        obs[: position + 1] = buffer.tokens[episode, : position + 1]
+        action = buffer.actions[episode, position].reshape(1, 1)
+        rollout.add(obs[None], action, np.zeros(1), np.zeros(1), torch.zeros(1), torch.zeros(1))
+    rollout.advantages[:, 0], rollout.returns[:, 0] = buffer.advantages[buffer.mask], buffer.returns[buffer.mask]
+    theirs.rollout_buffer = rollout
+    theirs.train()
+    compared = 0
+    ours = dict(agent.policy.named_parameters())
+    for name, parameter in theirs.policy.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(ours[name].grad, parameter.grad, atol=1e-6, rtol=1e-4)
+            compared += bool(parameter.grad.abs().max() > 1e-5)
+    assert compared > 10
+
+
+def test_pieces_of_a_minibatch_change_nothing() -> None:
+    whole, pieces = (weights_after(moved_agent(max_batch_tokens=tokens)) for tokens in (10_000, 1))
+    for name, weight in whole.items():
+        torch.testing.assert_close(pieces[name], weight, atol=1e-5, rtol=0)
+
+
+def test_kl_in_the_reward() -> None:
+    """The rewards are those of the environment minus the weighted log-ratio, and so are the returns; the loss has no KL."""
+    agent = moved_agent(kl_in="reward", kl_coef=0.7, kl_exponent=2.0, normalize_advantage=False, learning_rate=0.0)
+    row = learn(agent, 1)[0]
+    buffer = agent.rollout_buffer
+    for episode in range(agent.n_episodes):
+        rewards = []
+        for position in np.flatnonzero(buffer.mask[episode]):
+            action = buffer.actions[episode, position]
+            p, q = (
+                torch.from_numpy(x[episode, position]).log_softmax(0)[action]
+                for x in (buffer.old_logits, buffer.reference_logits)
+            )
+            earned = float(action == buffer.tokens[episode, buffer.mask[episode].argmax()])
+            rewards.append(earned - 0.7 * buffer.weights["kl"][episode, position] * float(p - q))
+        expected = np.cumsum(rewards[::-1])[::-1]
+        np.testing.assert_allclose(buffer.returns[episode, buffer.mask[episode]], expected, atol=1e-4)
+    assert row["train/loss"] == pytest.approx(row["train/policy_gradient_loss"] + 0.5 * row["train/value_loss"], rel=1e-4)
+
+
+def test_kl_in_the_reward_lowers_the_kl() -> None:
+    settings = dict(kl_in="reward", kl_exponent=0.0, learning_rate=3e-3, n_episodes=16)
+    free, held = (learn(make_agent(kl_coef=kl_coef, **settings), 20)[-1]["objective/kl"] for kl_coef in (0.0, 3.0))
+    assert held < 0.5 * free
+
+
+def test_kl_coefficient_adapts_and_is_saved(tmp_path) -> None:
+    for kl_target, direction in ((1e-6, 1), (1e6, -1)):
+        agent = moved_agent(kl_target=kl_target)
+        coefs = [row["objective/kl_coef"] for row in learn(agent, 3)]
+        assert (np.sign(np.diff(coefs)) == direction).all()
+        agent.save(tmp_path / "agent")
+        loaded = PrioritizedKLPPO.load(tmp_path / "agent", env=DummyVecEnv([RepeatEnv] * 4))
+        assert loaded.kl_coef == agent.kl_coef == loaded.kl_controller.kl_coef
+
+
+def test_uniform_weights_and_exponent_zero_are_the_plain_penalty_bit_for_bit() -> None:
+    plain = weights_after(moved_agent(token_weights=TokenWeights()))
+    for settings in (dict(token_weights="uniform"), dict(kl_exponent=0.0)):
+        for name, weight in weights_after(moved_agent(**settings)).items():
+            assert torch.equal(weight, plain[name]), name
+
+
+def test_a_coefficient_of_zero_is_no_kl_bit_for_bit() -> None:
+    without = weights_after(moved_agent(token_weights="none"))
+    for name, weight in weights_after(moved_agent(kl_coef=0.0)).items():
+        assert torch.equal(weight, without[name]), name
+
+
+def test_policy_weights_switch_the_policy_gradient() -> None:
+    agent = moved_agent(kl_coef=0.0, token_weights=TokenWeights(policy=none()))
+    before = agent.policy.language_model.transformer.wte.weight.clone()
+    learn(agent, 1)
+    assert torch.equal(agent.policy.language_model.transformer.wte.weight, before)
+
+
+def test_entropy_weights_switch_the_bonus() -> None:
+    settings = dict(kl_coef=0.0, ent_coef=1.0)
+    weights = TokenWeights(policy=none(), entropy=none())
+    before = make_agent(**settings).policy.language_model.transformer.wte.weight
+    assert torch.equal(
+        weights_after(make_agent(token_weights=weights, **settings))["language_model.transformer.wte.weight"], before
+    )
+    weights = TokenWeights(policy=none())
+    moved = weights_after(make_agent(token_weights=weights, **settings))["language_model.transformer.wte.weight"]
+    assert not torch.equal(moved, before)
+
+
+def test_clip_weights_scale_the_clip_range() -> None:
+    """With range 0 every token whose ratio has moved counts as clipped."""
+    settings = dict(n_epochs=2, learning_rate=1e-3, clip_range=10.0)
+    free, tight = (
+        learn(moved_agent(token_weights=weights, **settings), 1)[0]["train/clip_fraction"]
+        for weights in (TokenWeights(), TokenWeights(clip=none()))
+    )
+    assert free == 0
+    assert tight > 0.5
+
+
+def test_oracle_lifts_the_penalty_on_the_critical_tokens_of_the_environment() -> None:
+    agent = moved_agent(env=DummyVecEnv([Critical] * 4), token_weights="oracle")
+    row = learn(agent, 1)[0]
+    buffer = agent.rollout_buffer
+    first = buffer.mask.argmax(axis=1)
+    expected = buffer.mask.astype(float)
+    long_enough = buffer.mask.sum(axis=1) >= 2
+    expected[np.flatnonzero(long_enough), first[long_enough] + 1] = 0
+    np.testing.assert_array_equal(buffer.weights["kl"], expected)
+    assert 0 < row["objective/kl_share_critical"] < 1
+
+
+def test_oracle_needs_an_environment_that_tells() -> None:
+    with pytest.raises(ValueError, match="critical_tokens"):
+        learn(moved_agent(token_weights="oracle"), 1)
+
+
+@pytest.mark.parametrize("name", ["calibrated", "shuffled", "constant", "inverted", "top-entropy", "dual-token", "covariance",
+                                  "probability-tilt", "delight"])  # fmt: skip
+def test_every_name_trains(name: str) -> None:
+    row = learn(moved_agent(token_weights=name), 2)[-1]
+    assert np.isfinite(row["train/loss"])
+    assert ("objective/kl_exponent_found" in row) == (name == "calibrated")
+
+
+def test_action_dependent_kl_weights_are_refused_in_the_reward() -> None:
+    weights = TokenWeights(kl=Weighting(Surprisal()), allow_action_dependent=True)
+    make_agent(token_weights=weights)
+    with pytest.raises(ValueError, match="kl_in='loss'"):
+        make_agent(token_weights=weights, kl_in="reward")
+    with pytest.raises(ValueError, match="kl_in must"):
+        make_agent(kl_in="advantage")
