@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import tyro
@@ -11,10 +11,30 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.measure import QUICK, Settings
-from benchmarks.parts import environment, growth, iteration, machine, memory, pretraining, rollout, time_to_accuracy, update
+from benchmarks.parts import (
+    environment,
+    growth,
+    iteration,
+    machine,
+    memory,
+    pretraining,
+    rollout,
+    time_to_accuracy,
+    update,
+    weights,
+)
 
 Name = Literal[
-    "machine", "environment", "rollout", "update", "iteration", "pretraining", "growth", "memory", "time-to-accuracy"
+    "machine",
+    "environment",
+    "rollout",
+    "update",
+    "weights",
+    "iteration",
+    "pretraining",
+    "growth",
+    "memory",
+    "time-to-accuracy",
 ]
 
 PARTS = {
@@ -22,6 +42,7 @@ PARTS = {
     "environment": environment.PART,
     "rollout": rollout.PART,
     "update": update.PART,
+    "weights": weights.PART,
     "iteration": iteration.PART,
     "pretraining": pretraining.PART,
     "growth": growth.PART,
@@ -32,7 +53,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class BenchmarkArgs:
-    parts: tuple[Name, ...] = ("machine", "environment", "rollout", "update", "iteration", "pretraining", "growth", "memory")
+    parts: tuple[Name, ...] = tuple(name for name in get_args(Name) if name != "time-to-accuracy")
     """What to measure; time-to-accuracy takes as long as a whole run."""
     quick: bool = False
     """Short problems, few lanes and repeats, no bars: only shows that everything works."""

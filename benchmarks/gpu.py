@@ -22,7 +22,7 @@ from benchmarks.episodes import Episodes
 from benchmarks.measure import Part, Row, compare, interleave
 from benchmarks.parts.machine import Gemm, Read
 from benchmarks.random_model import save_random_model
-from train.pretrain import PRESETS, train_stage
+from train.pretrain import PRESETS, Stage, train_stage
 
 PAPER = PRESETS["paper"]
 BYTES = 2
@@ -72,7 +72,7 @@ def pretraining(args: GPUArgs) -> list[Row]:
         model = HuggingFace(folder, args.device).model
 
     def train() -> int:
-        train_stage(model, preset, args.pretraining_steps, Console(quiet=True), seed=0)
+        train_stage(model, preset, Stage("benchmark", args.pretraining_steps, seed=0), Console(quiet=True))
         return tokens
 
     train()

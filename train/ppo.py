@@ -75,7 +75,7 @@ class PPOArgs:
     kl_target: float | None = None
     """KL of an episode, in nats, that the coefficient adapts to; None keeps it fixed."""
     weighting: WeightsName = "prioritized"
-    """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), others and controls; see the docs."""
+    """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), others and controls."""
     certainty: Certainty = "negentropy"
     """How the reference's certainty is measured."""
     certainty_temperature: float = 1.0

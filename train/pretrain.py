@@ -1,6 +1,7 @@
 """Pre-train a GPT-2 on the scratchpad by next-token prediction: ``python -m train.pretrain``."""
 
 import dataclasses
+import json
 import math
 import shlex
 import time
@@ -21,6 +22,7 @@ from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import check_digits, longest_text
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, save_gpt2
 from train.accuracy import evaluate, table
+from train.checkpoint import CHECKPOINT, Checkpoint
 from train.data import packed_blocks
 from train.model_folder import PRETRAINING, load_policy
 from train.muon import Muon
@@ -68,8 +70,12 @@ class PretrainArgs:
     """Of the weights, the data and the evaluation."""
     device: str = "cpu"
     """Where to train, such as cpu or cuda."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints, from which --resume goes on."""
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
+    resume: Path | None = None
+    """The folder of an interrupted run: go on with it, bit for bit on a CPU. All other arguments are those of that run."""
 
 
 PRESETS = {
@@ -108,6 +114,9 @@ def make_optimizers(model: GPT2LMHeadModel, args: PretrainArgs, scale: float = 1
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=scale * args.learning_rate, betas=(0.9, 0.99))]
     if hidden:
         optimizers.append(Muon(hidden, lr=scale * args.muon_learning_rate, weight_decay=args.weight_decay))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
     return optimizers
 
 
@@ -127,76 +136,101 @@ def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positi
     return F.cross_entropy(model.lm_head(hidden).float(), tokens[:, 1:][mask[:, 1:]])
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of pre-training with optimizers, learning-rate schedule and data of its own."""
+
+    name: str
+    steps: int
+    seed: int
+    """Of the data."""
+    scale: float = 1.0
+    """Factor of the learning rates."""
+    origin_share: float = 0.0
+    """Share of blocks that start at position 0; the others start anywhere in the position table."""
+
+
 def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadModel:
     """Train a model in two stages and save it, in Hugging Face format, as ``folder / "model"``.
 
     If every block started at position 0, its first example would always stand where an RL episode stands, and the model would
     learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
     0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
-    itself under-trained, which a short second stage mends.
+    itself under-trained, which a short second stage mends. If the folder holds a checkpoint, training goes on from there.
     """
     torch.manual_seed(args.seed)
     n_positions = longest_text(args.longest_digits or args.digits + 3) + MAX_TOKENS_MARGIN
     config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
     model = build_gpt2(config).to(args.device)
     started = time.perf_counter()
-    loss = train_stage(model, args, args.steps, console, seed=args.seed)
+    stages = [Stage("first", args.steps, args.seed)]
     if args.origin_steps:
-        loss = train_stage(model, args, args.origin_steps, console, seed=args.seed + 1, scale=0.5, origin_share=0.5)
+        stages.append(Stage("second", args.origin_steps, args.seed + 1, scale=0.5, origin_share=0.5))
+    checkpoint = Checkpoint.load(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else None
+    names = [stage.name for stage in stages]
+    loss = math.nan
+    for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
+        loss = train_stage(model, args, stage, console, folder, checkpoint)
+        checkpoint = None
     save_gpt2(model, folder / "model")
-    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in ("device", "run_folder")}
+    not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
+    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
     record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
     write_json(folder / "model" / PRETRAINING, {**record, "versions": versions()})
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return model
 
 
 def train_stage(
     model: GPT2LMHeadModel,
     args: PretrainArgs,
-    steps: int,
+    stage: Stage,
     console: Console,
-    seed: int,
-    scale: float = 1.0,
-    origin_share: float = 0.0,
+    folder: Path | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> float:
     """Train for some steps with fresh optimizers, a warm-up and a cosine.
 
     :param model: trained in place
-    :param steps: optimizer steps
     :param console: gets a line every 100 steps
-    :param seed: of the data
-    :param scale: factor of the learning rates
-    :param origin_share: share of blocks that start at position 0; the others start anywhere
+    :param folder: gets the checkpoints; None for none
+    :param checkpoint: of this stage, to go on from; its data are drawn anew from the seed, which takes seconds
     :return: the last loss, in nats per completion token
     """
-    optimizers = make_optimizers(model, args, scale)
-    schedulers = [
-        torch.optim.lr_scheduler.LambdaLR(o, lambda step: learning_rate_factor(step, steps, args.warmup_steps))
-        for o in optimizers
-    ]
+    optimizers = make_optimizers(model, args, stage.scale)
     block_size = longest_text(args.digits + 1)
     n_blocks = -(-args.tokens_per_step // block_size)
     last_start = int(model.config.n_positions) - block_size
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(stage.seed)
     batches = packed_blocks(ProblemSampler(args.digits, "up_to", split="train"), rng, n_blocks, block_size)
+    if checkpoint:
+        checkpoint.restore(model, optimizers)
     model.train()
     loss = torch.tensor(math.nan)
-    for step in range(1, steps + 1):
-        tokens, mask = (tensor.to(args.device) for tensor in next(batches))
+    for step in range(stage.steps):
+        tokens, mask = next(batches)
         starts = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
-        if origin_share:
-            starts[rng.random(n_blocks) < origin_share] = 0
+        if stage.origin_share:
+            starts[rng.random(n_blocks) < stage.origin_share] = 0
+        if checkpoint and step < checkpoint.steps_done:
+            continue
+        factor = learning_rate_factor(step, stage.steps, args.warmup_steps)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
         positions = torch.as_tensor(starts + np.arange(block_size), device=args.device)
         with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast):
-            loss = next_token_loss(model, tokens, mask, positions)
+            loss = next_token_loss(model, tokens.to(args.device), mask.to(args.device), positions)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
-        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+        for optimizer in optimizers:
             optimizer.step()
-            scheduler.step()
             optimizer.zero_grad()
-        if step % 100 == 0 or step == steps:
-            console.print(f"step {step:5d} of {steps}  loss {loss.item():.4f}")
+        done = step + 1
+        if done % 100 == 0 or done == stage.steps:
+            console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
+        if folder and done % args.checkpoint_every == 0 and done < stage.steps:
+            Checkpoint.of(stage.name, done, model, optimizers).save(folder / CHECKPOINT)
     model.eval()
     return loss.item()
 
@@ -207,7 +241,7 @@ def check(args: PretrainArgs) -> None:
     :raises ValueError: naming the argument
     """
     check_digits("digits", args.digits)
-    for name in ("steps", "tokens_per_step", "eval_problems"):
+    for name in ("steps", "tokens_per_step", "eval_problems", "checkpoint_every"):
         if getattr(args, name) < 1:
             raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
     if args.origin_steps < 0:
@@ -220,11 +254,23 @@ def check(args: PretrainArgs) -> None:
     gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
 
 
+def resumed(folder: Path) -> PretrainArgs:
+    """The arguments of an interrupted run.
+
+    :raises ValueError: if the folder holds no run
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no config.json: check the path")
+    config = json.loads((folder / "config.json").read_text())
+    return PretrainArgs(**{**config, "run_folder": folder, "resume": folder})
+
+
 def main() -> None:
     args = parse(PRESETS, "Pre-train a GPT-2 on the scratchpad by next-token prediction.")
+    args = resumed(args.resume) if args.resume else args
     check(args)
     console = Console()
-    folder = make_run_folder(args, "pretrain", args.run_folder)
+    folder = args.resume or make_run_folder(args, "pretrain", args.run_folder)
     pretrain(args, folder, console)
     accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
     console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))

@@ -12,7 +12,7 @@ from addition_gym.scratchpad import longest_text
 from benchmarks.measure import Part, Row, Settings, compare, interleave
 from policies.gpt2 import build_gpt2, gpt2_config
 from train.data import packed_blocks
-from train.pretrain import PRESETS, train_stage
+from train.pretrain import PRESETS, Stage, train_stage
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -28,7 +28,7 @@ def measure(settings: Settings) -> list[Row]:
     steps = settings.pretraining_steps
 
     def train() -> int:
-        train_stage(model, args, steps, Console(quiet=True), seed=0)
+        train_stage(model, args, Stage("benchmark", steps, seed=0), Console(quiet=True))
         return steps * n_blocks * block_size
 
     def generate() -> int:

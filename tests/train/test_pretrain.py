@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, prompt, solution
 from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2
@@ -107,6 +108,34 @@ def test_same_seed_same_weights(optimizer, tmp_path) -> None:
         assert same_weights(found[-1], weights(hugging_face(tmp_path / str(index) / "model")))
     assert same_weights(found[0], found[1])
     assert not same_weights(found[0], found[2])
+
+
+@pytest.mark.parametrize("dies_after", [3, 7, 12, 17])
+def test_resumed_is_the_uninterrupted_run_bit_for_bit(dies_after, command, tmp_path, monkeypatch) -> None:
+    flags = [*map(str, FLAGS), "--steps", "10", "--origin-steps", "10", "--checkpoint-every", "3", "--eval-problems", "2"]
+    command(pretrain, "--run-folder", tmp_path / "whole", *flags)
+    losses = 0
+
+    def dying(*inputs):
+        nonlocal losses
+        losses += 1
+        if losses > dies_after:
+            raise KeyboardInterrupt
+        return next_token_loss(*inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "next_token_loss", dying)
+        with pytest.raises(KeyboardInterrupt):
+            command(pretrain, "--run-folder", tmp_path / "died", *flags)
+    command(pretrain, "--resume", tmp_path / "died")
+    whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "died"))
+    assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
+    assert not (tmp_path / "died" / "checkpoint.pt").exists()
+
+
+def test_resume_needs_a_run(command, tmp_path) -> None:
+    with pytest.raises(ValueError, match="resume must be the folder of a run"):
+        command(pretrain, "--resume", tmp_path)
 
 
 def test_optimizers_differ(tmp_path) -> None:
