@@ -113,7 +113,10 @@ def main() -> None:
     arms = matched_budget(args.uniform_coefs)
     runs = plan(args.ppo, arms, args.seeds)
     store = Store(args.store)
-    failed = [] if args.summarize else run_missing(store, runs.values(), console, args.workers)
+    try:
+        failed = [] if args.summarize else run_missing(store, runs.values(), console, args.workers)
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped; the same command goes on with the runs that are missing") from None
     done = {name: folder for name, run in runs.items() if (folder := store.get(run))}
     if not done:
         raise SystemExit(f"There is no finished run of this experiment in {args.store}")

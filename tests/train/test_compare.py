@@ -106,6 +106,15 @@ def test_failed_runs_are_said_at_the_end(store, tmp_path, command) -> None:
     assert (tmp_path / "out" / "README.md").exists()
 
 
+def test_an_interrupt_is_no_traceback(store, command, monkeypatch) -> None:
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "run_missing", interrupted)
+    with pytest.raises(SystemExit, match="Stopped; the same command goes on"):
+        command(compare, "matched-budget", "--store", store.root)
+
+
 def test_nothing_to_summarize(store, tmp_path, command) -> None:
     with pytest.raises(SystemExit, match=f"There is no finished run of this experiment in {store.root}"):
         command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "out", "--summarize")

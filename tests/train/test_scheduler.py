@@ -102,7 +102,7 @@ def test_a_run_without_results_has_failed(store, console) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_so_many_at_a_time(store, console, workers) -> None:
-    run_missing(store, runs(5), console, workers=workers, command=stub(seconds=0.5))
+    run_missing(store, runs(5), console, workers=workers, command=stub(seconds=0.3))
     spans = [[float((store.get(args) / name).read_text()) for name in ("start", "end")] for args in runs(5)]
     together = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]
     assert max(together) == workers
