@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
+from agents import PrioritizedKLPPO
+from agents.diagnostics import over_position
 from policies import GPT2Policy
+from policies.policy import entropy
 from train.accuracy import evaluate, held_out_problems
 from train.solve import critical_probabilities, solve
 
@@ -131,3 +137,46 @@ class AgentCheckpointCallback(RolloutCallback):
         if self.rollouts:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.model.save(self.folder / f"agent_{self.num_timesteps}")
+
+
+class PositionCallback(BaseCallback):
+    """``position``, a picture: KL to the reference, entropy and weight of the KL over the position in the completion.
+
+    It shows a rollout as the update that followed saw it: means over the episodes that reach a position.
+
+    :param every: rollouts between two pictures
+    """
+
+    def __init__(self, every: int = 10):
+        super().__init__()
+        self.every = every
+        self.updates = 0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.updates and (self.updates - 1) % self.every == 0:
+            self.draw()
+        self.updates += 1
+
+    def _on_training_end(self) -> None:
+        if self.updates:
+            self.draw()
+
+    def draw(self) -> None:
+        """The last rollout."""
+        assert isinstance(self.model, PrioritizedKLPPO)
+        buffer = self.model.rollout_buffer
+        tokens = buffer.token_batch(self.model.policy.temperature)
+        quantities = {
+            "KL to the reference (nats)": tokens.kl,
+            "entropy of the policy (nats)": entropy(tokens.old_log_probs),
+            "weight of the KL": torch.as_tensor(buffer.weights["kl"], device=tokens.mask.device),
+        }
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        for axes, (label, values) in zip(figure.subplots(3, sharex=True), quantities.items(), strict=True):
+            axes.plot(over_position(tokens, values).cpu().numpy(), linewidth=0.8)
+            axes.set_ylabel(label)
+        axes.set_xlabel("position in the completion (tokens)")
+        self.logger.record("position", LoggedFigure(figure, close=False), exclude=("stdout", "log", "json", "csv"))

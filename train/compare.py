@@ -75,16 +75,24 @@ def plan(base: PPOArgs, arms: Arms, seeds: int) -> dict[tuple[str, int], PPOArgs
     }
 
 
-def summarize(args: CompareArgs, arms: Arms, done: Mapping[tuple[str, int], Path], command: str, console: Console) -> None:
+def summarize(
+    args: CompareArgs,
+    arms: Arms,
+    done: Mapping[tuple[str, int], Path],
+    before: Mapping[str, float],
+    command: str,
+    console: Console,
+) -> None:
     """Compare the runs that are done: print a table, and write it with the pictures and a README into ``args.output``.
 
     :param args: of the command
     :param arms: of the experiment
     :param done: run folders by arm and seed, at least one
+    :param before: accuracies of the pre-trained model, by the name of the problems
     :param command: what to write into the README
     :param console: for the table
     """
-    runs = [read_result(arm, seed, folder, args.ppo.extra_digits) for (arm, seed), folder in done.items()]
+    runs = [read_result(arm, seed, folder, args.ppo.extra_digits, before) for (arm, seed), folder in done.items()]
     results = {arm: {run.seed: run for run in runs if run.arm == arm} for arm in arms}
     answer = verdict(results, [arm for arm, fields in arms.items() if fields["weighting"] == "uniform"])
     longer = problems_name(args.ppo.extra_digits)
@@ -104,14 +112,11 @@ def main() -> None:
     args = parse(presets, "Train the arms of an experiment over paired seeds, and compare them.")
     if args.seeds < 1:
         raise ValueError(f"seeds must be >= 1, but it is {args.seeds}: pass how many runs each arm has")
-    if args.ppo.eval_problems < 1 or not args.ppo.eval_before:
-        raise ValueError(
-            "eval_problems must be >= 1 and eval_before true, since gains are measured on them, "
-            f"but they are {args.ppo.eval_problems} and {args.ppo.eval_before}: leave them at their defaults"
-        )
+    if args.ppo.eval_problems < 1:
+        raise ValueError(f"eval_problems must be >= 1, but it is {args.ppo.eval_problems}: gains are measured on them")
     console = Console()
     arms = matched_budget(args.uniform_coefs)
-    runs = plan(args.ppo, arms, args.seeds)
+    runs = plan(dataclasses.replace(args.ppo, eval_before=False), arms, args.seeds)
     store = Store(args.store)
     try:
         failed = [] if args.summarize else run_missing(store, runs.values(), console, args.workers)
@@ -121,7 +126,7 @@ def main() -> None:
     if not done:
         raise SystemExit(f"There is no finished run of this experiment in {args.store}")
     words = [word for word in sys.argv[1:] if word != "--summarize"]
-    summarize(args, arms, done, shlex.join(["python", "-m", "train.compare", *words]), console)
+    summarize(args, arms, done, store.before(args.ppo), shlex.join(["python", "-m", "train.compare", *words]), console)
     if failed:
         raise SystemExit(f"{len(failed)} runs failed; the same command makes them anew")
 

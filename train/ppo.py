@@ -18,7 +18,7 @@ from agents import PrioritizedKLPPO
 from agents.losses import Certainty, KLEstimator
 from agents.token_weights import WeightsName
 from train.accuracy import Accuracy, evaluate, table
-from train.callbacks import AccuracyCallback, AgentCheckpointCallback, CriticalTokenCallback, SampleCallback
+from train.callbacks import AccuracyCallback, AgentCheckpointCallback, CriticalTokenCallback, PositionCallback, SampleCallback
 from train.model_folder import pretrained_digits
 from train.presets import parse
 from train.run_folder import make_run_folder, versions, write_json
@@ -218,6 +218,7 @@ def train(args: PPOArgs, console: Console) -> Path:
             AccuracyCallback(digits, extras, args.eval_every_problems, args.eval_every, console=console),
             CriticalTokenCallback(digits, args.extra_digits),
             SampleCallback(digits, args.extra_digits, every=args.eval_every),
+            PositionCallback(args.eval_every),
             AgentCheckpointCallback(folder / "checkpoints", args.checkpoint_every),
         ]
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import platform
 import shlex
 import sys
@@ -43,5 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that a person can read."""
-    path.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    """Write JSON that a person can read. The file is there whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    os.replace(temporary, path)

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,35 +37,35 @@ class RunResult:
     """Of training."""
 
 
-def read_result(arm: str, seed: int, folder: Path, extra_digits: int) -> RunResult:
+def read_result(arm: str, seed: int, folder: Path, extra_digits: int, before: Mapping[str, float]) -> RunResult:
     """Read a run folder of ``train.ppo``.
 
     :param arm: what the run is one of
     :param seed: of the run
     :param folder: the run folder
     :param extra_digits: k of the longer numbers
-    :raises ValueError: if the run was not evaluated before and after training
+    :param before: accuracies of the pre-trained model, by the name of the problems
+    :raises ValueError: if the run was not evaluated after training
     """
     results = json.loads((folder / "results.json").read_text())
-    if not results["before"]:
+    if not results["after"]:
         raise ValueError(
-            f"folder must hold accuracies before and after training, but {str(folder)!r} does not: "
-            "make the run again with eval_problems >= 1 and eval_before"
+            f"folder must hold accuracies after training, but {str(folder)!r} does not: make the run again with "
+            "eval_problems >= 1"
         )
-    longer_before, longer_after, shorter_before, shorter_after = (
-        results[when][problems_name(extra)]["accuracy"] for extra in (extra_digits, 0) for when in ("before", "after")
-    )
+    longer, shorter = problems_name(extra_digits), problems_name(0)
+    longer_after, shorter_after = (results["after"][name]["accuracy"] for name in (longer, shorter))
     with (folder / "progress.csv").open(newline="") as file:
         kl = [float(row["objective/kl"]) for row in csv.DictReader(file) if row["objective/kl"]]
     return RunResult(
         arm,
         seed,
-        longer_before,
+        before[longer],
         longer_after,
-        shorter_before,
+        before[shorter],
         shorter_after,
-        gain=100 * (longer_after - longer_before),
-        retention=100 * (shorter_after - shorter_before),
+        gain=100 * (longer_after - before[longer]),
+        retention=100 * (shorter_after - before[shorter]),
         kl=float(np.mean(kl[-LAST_ROLLOUTS:])),
         seconds=results["seconds"],
     )

@@ -2,7 +2,8 @@
 
 ::
 
-    runs/store/<key>/            a run folder of train.ppo; done once it holds results.json
+    runs/store/<key>/            a run folder of train.ppo; done once it holds results.json; science.json says what it finds out
+    runs/store/before/           accuracies of the pre-trained models
     runs/store/locks/<key>       locked by whoever runs it
     runs/store/interrupted/      what runs that did not finish left behind
 """
@@ -17,10 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from train.model_folder import pretrained_digits, resolve_model
+from train.accuracy import evaluate
+from train.model_folder import load_policy, pretrained_digits, resolve_model
 from train.ppo import PPOArgs
+from train.run_folder import write_json
 
-NOT_SCIENCE = ("preset", "device", "max_batch_tokens", "run_folder")
+SCIENCE = "science.json"
+"""What a run finds out, in its folder."""
+
+NOT_SCIENCE = ("preset", "device", "max_batch_tokens", "eval_before", "run_folder")
 """Arguments that do not change what a run finds out, rounding aside. The preset only says where the others come from."""
 
 
@@ -66,14 +72,16 @@ def scientific(args: PPOArgs) -> dict[str, Any]:
 
 
 def run_key(args: PPOArgs) -> str:
-    """Name of a run: the coefficient and the seed, for people, and a hash of :func:`scientific`.
+    """Name of a new run: the weighting, the coefficient and the seed, for people, and a hash of :func:`scientific`."""
+    digest = hashlib.sha256(json.dumps(_comparable(scientific(args)), sort_keys=True).encode()).hexdigest()
+    return f"{args.weighting}-kl{args.kl_coef:g}-seed{args.seed}-{digest[:12]}"
 
-    A new argument of ``train.ppo`` makes new keys: nobody but its author could say whether old runs still answer for it.
-    """
-    # 2 and 2.0 are one number
-    numbers = {name: float(value) if type(value) is int else value for name, value in scientific(args).items()}
-    digest = hashlib.sha256(json.dumps(numbers, sort_keys=True, default=str).encode()).hexdigest()
-    return f"kl{args.kl_coef:g}-seed{args.seed}-{digest[:12]}"
+
+def _comparable(found: dict[str, Any]) -> dict[str, Any]:
+    """As JSON reads it back; 2 and 2.0 are one number."""
+    numbers = {name: float(value) if type(value) is int else value for name, value in found.items()}
+    comparable: dict[str, Any] = json.loads(json.dumps(numbers, default=str))
+    return comparable
 
 
 @dataclass(frozen=True)
@@ -83,13 +91,22 @@ class Store:
     root: Path = Path("runs/store")
 
     def folder(self, args: PPOArgs) -> Path:
-        """Where the run is, or would be."""
+        """Where the run would be made."""
         return self.root / run_key(args)
 
     def get(self, args: PPOArgs) -> Path | None:
-        """The run folder if the run is done."""
-        folder = self.folder(args)
-        return folder if (folder / "results.json").is_file() else None
+        """The folder of a finished run with these arguments.
+
+        An argument that was not there yet when a run was made has, for that run, its default: whoever adds one to ``train.ppo``
+        gives it a default that changes nothing.
+        """
+        wanted = _comparable(scientific(args))
+        defaults = _comparable({field.name: field.default for field in dataclasses.fields(args)})
+        for path in sorted(self.root.glob(f"*/{SCIENCE}")):
+            made = {**defaults, **json.loads(path.read_text())}
+            if (path.parent / "results.json").is_file() and all(made[name] == value for name, value in wanted.items()):
+                return path.parent
+        return None
 
     def lock(self, args: PPOArgs) -> IO[str] | None:
         """Claim a run: an open, locked file, or ``None`` if another process has it.
@@ -115,4 +132,22 @@ class Store:
             interrupted.mkdir(exist_ok=True)
             folder.rename(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=interrupted))
         folder.mkdir(parents=True)
+        write_json(folder / SCIENCE, scientific(args))
         return folder
+
+    def before(self, args: PPOArgs) -> dict[str, float]:
+        """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their name; measured once.
+
+        Runs of an experiment share it, and so need not measure it each (``eval_before``).
+        """
+        science = scientific(args)
+        names = (science["pretrained"][:12], str(args.extra_digits), str(args.eval_problems))
+        path = self.root / "before" / f"{'-'.join(names)}.json"
+        if not path.is_file():
+            policy = load_policy(resolve_model(args.pretrained), args.device)
+            extras = (0, args.extra_digits)
+            accuracies = evaluate(policy, science["pretrained_digits"], args.eval_problems, extras=extras)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {accuracy.problems: accuracy.value for accuracy in accuracies})
+        found: dict[str, float] = json.loads(path.read_text())
+        return found

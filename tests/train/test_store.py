@@ -13,7 +13,7 @@ import pytest
 from policies.gpt2 import TINY
 from train.ppo import PRESETS, PPOArgs
 from train.presets import parse
-from train.store import NOT_SCIENCE, Store, run_key, scientific, to_flags
+from train.store import NOT_SCIENCE, SCIENCE, Store, run_key, scientific, to_flags
 
 HINTS = get_type_hints(PPOArgs)
 FIELDS = [field.name for field in dataclasses.fields(PPOArgs)]
@@ -60,7 +60,7 @@ def test_the_key_is_of_science(name) -> None:
 
 
 def test_the_key_is_readable_and_stable() -> None:
-    assert re.fullmatch(r"kl0.2-seed3-[0-9a-f]{12}", run_key(PPOArgs(kl_coef=0.2, seed=3)))
+    assert re.fullmatch(r"uniform-kl0.2-seed3-[0-9a-f]{12}", run_key(PPOArgs(weighting="uniform", kl_coef=0.2, seed=3)))
     assert run_key(PPOArgs(kl_coef=2)) == run_key(PPOArgs(kl_coef=2.0))
     assert run_key(PPOArgs(pretrained_digits=5)) == run_key(PPOArgs())
     assert scientific(PPOArgs())["pretrained_digits"] == json.loads((TINY / "pretraining.json").read_text())["digits"]
@@ -98,6 +98,27 @@ def test_a_run_is_done_once_it_has_results(tmp_path) -> None:
     assert store.get(args) == folder
     assert store.get(PPOArgs(device="cuda")) == folder
     assert store.get(PPOArgs(seed=1)) is None
+
+
+def test_a_run_answers_for_arguments_that_were_added_later_at_their_defaults(tmp_path) -> None:
+    store, args = Store(tmp_path), PPOArgs(value_net_arch=(8,), kl_coef=3)
+    folder = store.fresh_folder(args)
+    (folder / "results.json").write_text("{}")
+    science = json.loads((folder / SCIENCE).read_text())
+    del science["kl_target"]
+    (folder / SCIENCE).write_text(json.dumps(science))
+    assert store.get(args) == folder
+    assert store.get(dataclasses.replace(args, kl_coef=3.0)) == folder
+    assert store.get(dataclasses.replace(args, kl_target=1.0)) is None
+    assert store.get(dataclasses.replace(args, value_net_arch=())) is None
+
+
+def test_accuracy_before_training_is_measured_once(tmp_path, monkeypatch) -> None:
+    store, args = Store(tmp_path), PPOArgs(eval_problems=2)
+    found = store.before(args)
+    assert found.keys() == {"<=N", "N+1"}
+    monkeypatch.setattr("train.store.evaluate", None)
+    assert store.before(dataclasses.replace(args, seed=3, kl_coef=0.0)) == found
 
 
 def test_attempts_are_moved_aside(tmp_path) -> None:
