@@ -136,13 +136,15 @@ def decode_one_token(model: GPT2Model, keys: Tensor, values: Tensor, tokens: Ten
     :param longest: how much of the cache is looked at
     :return: ``(B, D)``
     """
-    rows = torch.arange(len(tokens), device=tokens.device)
+    n_rows, n_head, max_tokens = len(tokens), keys.shape[2], keys.shape[3]
+    rows = torch.arange(n_rows, device=tokens.device)[:, None] * n_head + torch.arange(n_head, device=tokens.device)
+    written = (rows * max_tokens + positions[:, None]).flatten()  # where (B, H) vectors go in a layer seen as (B * H * T, D/H)
     visible = torch.arange(longest, device=tokens.device) <= positions[:, None]  # (B, longest)
+    seen = (slice(n_rows), slice(None), slice(longest))
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        keys[layer, rows, :, positions] = k[:, :, 0].to(keys.dtype)
-        values[layer, rows, :, positions] = v[:, :, 0].to(values.dtype)
-        seen = (layer, slice(len(tokens)), slice(None), slice(longest))
-        return F.scaled_dot_product_attention(q, keys[seen], values[seen], visible[:, None, None])
+        for cached, new in ((keys[layer], k), (values[layer], v)):
+            cached.view(-1, cached.shape[-1]).index_copy_(0, written, new.reshape(-1, new.shape[-1]).to(cached.dtype))
+        return F.scaled_dot_product_attention(q, keys[layer][seen], values[layer][seen], visible[:, None, None])
 
     return hidden_states(model, tokens[:, None], positions[:, None], attend)[:, 0]

@@ -262,7 +262,8 @@ class GPT2Policy(ActorCriticPolicy):
         return hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1]  # (B, D)
 
     def _precision(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False)
+        device = self.language_model.lm_head.weight.device  # SB3's self.device walks through all modules
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False)
 
     def _logits(self, hidden: Tensor) -> Tensor:
         with self._precision():
