@@ -31,6 +31,7 @@ from agents.losses import (
 from agents.signals import ReferenceCertainty
 from agents.statistics import MaskedStatistics
 from agents.token_weights import SLOTS, TokenWeights, WeightsName, named_weights
+from agents.training_state import TrainingState
 from agents.vec_env import VectorEnvAdapter
 from policies.kv_cache import KVCache
 from policies.policy import GPT2Policy, entropy
@@ -168,6 +169,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self.certainty: Certainty = certainty
         self.certainty_temperature = certainty_temperature
         self._cache: KVCache | None = None
+        self.training_state: TrainingState | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -245,8 +247,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             decoded = self.policy.decode(states, cache)
             actions[lanes] = decoded.actions.cpu().numpy()
             new_obs, rewards, dones, infos = env.step(actions)
-            active = np.zeros(env.num_envs, dtype=np.bool_)
-            active[lanes] = True
+            active = np.bincount(lanes, minlength=env.num_envs).astype(np.bool_)
             dones = dones & active
             infos = [info if is_active else {} for info, is_active in zip(infos, active, strict=True)]
             self.num_timesteps += len(lanes)

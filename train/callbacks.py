@@ -1,11 +1,11 @@
 """What a fine-tuning run shows in TensorBoard besides the algorithm's own numbers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
@@ -24,19 +24,22 @@ class RolloutCallback(BaseCallback):
     def __init__(self, every: int):
         super().__init__()
         self.every = every
-        self.rollouts = 0
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        if self.rollouts % self.every == 0:
+        if self.updates % self.every == 0:
             self.act()
-        self.rollouts += 1
 
     def act(self) -> None:
         """What is done."""
         raise NotImplementedError
+
+    @property
+    def updates(self) -> int:
+        """How many rollouts have been learnt from."""
+        return updates_of(self.model)
 
     @property
     def policy(self) -> GPT2Policy:
@@ -44,6 +47,12 @@ class RolloutCallback(BaseCallback):
         policy = self.model.policy
         assert isinstance(policy, GPT2Policy)
         return policy
+
+
+def updates_of(agent: BaseAlgorithm) -> int:
+    """How many rollouts an agent has learnt from; a saved agent knows it too."""
+    assert isinstance(agent, PrioritizedKLPPO)
+    return agent._n_updates // agent.n_epochs
 
 
 class AccuracyCallback(RolloutCallback):
@@ -69,7 +78,7 @@ class AccuracyCallback(RolloutCallback):
             self.logger.record(f"eval/accuracy_{accuracy.problems}", accuracy.value)
         if self.console:
             found = "  ".join(f"{accuracy.problems} {accuracy.value:4.0%}" for accuracy in accuracies)
-            self.console.print(f"rollout {self.rollouts + 1:4d}  accuracy  {found}")
+            self.console.print(f"rollout {self.updates + 1:4d}  accuracy  {found}")
 
 
 class CriticalTokenCallback(RolloutCallback):
@@ -122,23 +131,6 @@ class SampleCallback(RolloutCallback):
                 output.writer.add_text("samples", "\n\n".join(texts), self.num_timesteps)
 
 
-class AgentCheckpointCallback(RolloutCallback):
-    """Saves the agent as ``<folder>/agent_<timesteps>.zip``.
-
-    :param folder: is made
-    :param every: rollouts between two checkpoints
-    """
-
-    def __init__(self, folder: Path, every: int):
-        super().__init__(every)
-        self.folder = folder
-
-    def act(self) -> None:
-        if self.rollouts:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.model.save(self.folder / f"agent_{self.num_timesteps}")
-
-
 class PositionCallback(BaseCallback):
     """``position``, a picture: KL to the reference, entropy and weight of the KL over the position in the completion.
 
@@ -150,24 +142,23 @@ class PositionCallback(BaseCallback):
     def __init__(self, every: int = 10):
         super().__init__()
         self.every = every
-        self.updates = 0
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        if self.updates and (self.updates - 1) % self.every == 0:
+        if (updates_of(self.model) - 1) % self.every == 0:
             self.draw()
-        self.updates += 1
 
     def _on_training_end(self) -> None:
-        if self.updates:
-            self.draw()
+        self.draw()
 
     def draw(self) -> None:
         """The last rollout."""
         assert isinstance(self.model, PrioritizedKLPPO)
         buffer = self.model.rollout_buffer
+        if not buffer.mask.any():
+            return
         tokens = buffer.token_batch(self.model.policy.temperature)
         quantities = {
             "KL to the reference (nats)": tokens.kl,

@@ -1,6 +1,7 @@
 """Fine-tune a pre-trained model on longer numbers by reinforcement learning: ``python -m train.ppo``."""
 
 import dataclasses
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ import gymnasium as gym
 import torch
 from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.logger import configure
 
 import addition_gym
 from addition_gym.env import Reward
@@ -18,9 +18,10 @@ from agents import PrioritizedKLPPO
 from agents.losses import Certainty, KLEstimator
 from agents.token_weights import WeightsName
 from train.accuracy import Accuracy, evaluate, table
-from train.callbacks import AccuracyCallback, AgentCheckpointCallback, CriticalTokenCallback, PositionCallback, SampleCallback
+from train.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
 from train.model_folder import pretrained_digits
 from train.presets import parse
+from train.resume import CheckpointCallback, Interrupted, load_newest, run_logger
 from train.run_folder import make_run_folder, versions, write_json
 
 
@@ -96,15 +97,22 @@ class PPOArgs:
     """Updates between two evaluations during training."""
     eval_every_problems: int = 50
     """Held-out problems of each kind in these."""
-    checkpoint_every: int = 50
-    """Updates between two checkpoints."""
+    checkpoint_every: int = 5
+    """Updates between two checkpoints, from which --resume goes on."""
+    keep_checkpoints: int = 5
+    """How many checkpoints stay."""
     seed: int = 0
     """Of problems, sampling and minibatches."""
     device: str = "cpu"
     """Where to train, such as cpu or cuda."""
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
+    resume: Path | None = None
+    """The folder of an interrupted run: go on with it, bit for bit on a CPU. All other arguments are those of that run."""
 
+
+BEFORE = "before.json"
+"""Accuracies before training, in the run folder."""
 
 _PAPER = PPOArgs(
     preset="paper",
@@ -193,52 +201,80 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
 
 
 def train(args: PPOArgs, console: Console) -> Path:
-    """Fine-tune, evaluate before and after, and write a run folder.
+    """Fine-tune, evaluate before and after, and write a run folder; or go on with an interrupted run.
 
     :return: the run folder
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
-    for name in ("eval_every", "eval_every_problems", "checkpoint_every", "total_timesteps"):
+    for name in ("eval_every", "eval_every_problems", "checkpoint_every", "keep_checkpoints", "total_timesteps"):
         if getattr(args, name) < 1:
             raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
     digits = pretrained_digits(args.pretrained) if args.pretrained_digits is None else args.pretrained_digits
     args = dataclasses.replace(args, pretrained_digits=digits)
     agent = make_agent(args, digits)
-    folder = make_run_folder(args, "ppo", args.run_folder)
-    agent.set_logger(configure(str(folder), ["csv", "tensorboard"]))
-    console.print(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits; run folder {folder}")
-    console.print(f"Watch it live: tensorboard --logdir {folder}")
+    folder = args.resume or make_run_folder(args, "ppo", args.run_folder)
     extras = (0, args.extra_digits)
 
-    def measure() -> list[Accuracy]:
-        return evaluate(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
+    def measure() -> dict[str, Accuracy]:
+        accuracies = evaluate(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
+        return {accuracy.problems: accuracy for accuracy in accuracies}
 
-    before = measure() if args.eval_before else []
+    checkpoint = load_newest(folder / "checkpoints", args.device)
+    if checkpoint is None:
+        agent.set_logger(run_logger(folder))
+        console.print(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits")
+        before = measure() if args.eval_before else {}
+        write_json(folder / BEFORE, {name: dataclasses.asdict(accuracy) for name, accuracy in before.items()})
+    else:
+        assert agent.env is not None
+        checkpoint.set_env(agent.env, force_reset=False)
+        agent = checkpoint
+        agent.set_logger(run_logger(folder, resumed_at=agent.num_timesteps))
+        console.print(f"Going on after {agent.num_timesteps} timesteps")
+        before = {name: Accuracy(**fields) for name, fields in json.loads((folder / BEFORE).read_text()).items()}
+    console.print(f"Run folder {folder}; watch it live: tensorboard --logdir {folder}")
+
+    checkpoints = CheckpointCallback(folder / "checkpoints", args.checkpoint_every, args.keep_checkpoints)
     callbacks = CallbackList(
         [
             AccuracyCallback(digits, extras, args.eval_every_problems, args.eval_every, console=console),
             CriticalTokenCallback(digits, args.extra_digits),
             SampleCallback(digits, args.extra_digits, every=args.eval_every),
             PositionCallback(args.eval_every),
-            AgentCheckpointCallback(folder / "checkpoints", args.checkpoint_every),
+            checkpoints,
         ]
     )
+    if checkpoint is not None and checkpoint.training_state is not None:
+        checkpoint.training_state.restore(agent)
     started = time.perf_counter()
-    agent.learn(args.total_timesteps, callback=callbacks, progress_bar=console.is_terminal)
+    try:
+        agent.learn(
+            args.total_timesteps - agent.num_timesteps,
+            callback=callbacks,
+            reset_num_timesteps=checkpoint is None,
+            progress_bar=console.is_terminal,
+        )
+    except Interrupted as interrupted:
+        console.print(f"{interrupted}: saved; go on with  python -m train.ppo --resume {folder}", soft_wrap=True)
+        raise
+    finally:
+        checkpoints.restore_handlers()
     seconds = time.perf_counter() - started
     agent.save(folder / "agent")
     after = measure()
     results: dict[str, Any] = {
-        "before": {accuracy.problems: accuracy.as_dict() for accuracy in before},
-        "after": {accuracy.problems: accuracy.as_dict() for accuracy in after},
+        "before": {name: accuracy.as_dict() for name, accuracy in before.items()},
+        "after": {name: accuracy.as_dict() for name, accuracy in after.items()},
         "episodes": agent._episode_num,
         "timesteps": agent.num_timesteps,
         "seconds": round(seconds),
         "versions": versions(),
     }
     write_json(folder / "results.json", results)
-    if args.eval_problems:
+    if after:
         title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {digits}"
-        console.print(table(title, {"before": before, "after": after} if before else {"after": after}))
+        columns = {"before": list(before.values()), "after": list(after.values())}
+        console.print(table(title, {name: column for name, column in columns.items() if column}))
     console.print(
         f"Trained on {agent._episode_num} episodes in {seconds / 60:.1f} minutes; the agent is {folder / 'agent.zip'}"
     )
@@ -246,10 +282,28 @@ def train(args: PPOArgs, console: Console) -> Path:
     return folder
 
 
+def resumed(folder: Path) -> PPOArgs:
+    """The arguments of an interrupted run.
+
+    :raises ValueError: if the folder holds no run, or one that is done
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no config.json: check the path")
+    if (folder / "results.json").is_file():
+        raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
+    config = json.loads((folder / "config.json").read_text())
+    arch = tuple(config["value_net_arch"])
+    return PPOArgs(**{**config, "value_net_arch": arch, "run_folder": folder, "resume": folder})
+
+
 def main() -> None:
     args = parse(PRESETS, "Fine-tune a pre-trained model on longer numbers with prioritized-KL PPO.")
+    args = resumed(args.resume) if args.resume else args
     torch.manual_seed(args.seed)
-    train(args, Console())
+    try:
+        train(args, Console())
+    except Interrupted as interrupted:
+        raise SystemExit(128 + interrupted.number) from None
 
 
 if __name__ == "__main__":

@@ -26,7 +26,16 @@ from train.run_folder import write_json
 SCIENCE = "science.json"
 """What a run finds out, in its folder."""
 
-NOT_SCIENCE = ("preset", "device", "max_batch_tokens", "eval_before", "run_folder")
+NOT_SCIENCE = (
+    "preset",
+    "device",
+    "max_batch_tokens",
+    "eval_before",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "run_folder",
+    "resume",
+)
 """Arguments that do not change what a run finds out, rounding aside. The preset only says where the others come from."""
 
 

@@ -1,17 +1,16 @@
 import io
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from stable_baselines3.common.logger import KVWriter, Logger, configure
 
 from addition_gym import prompt, solution
+from agents import PrioritizedKLPPO
 from policies import GPT2Policy
 from tests.train.helpers import random_policy, scripted_policy, text_summaries
 from train.accuracy import evaluate, held_out_problems
 from train.callbacks import (
     AccuracyCallback,
-    AgentCheckpointCallback,
     CriticalTokenCallback,
     RolloutCallback,
     SampleCallback,
@@ -26,10 +25,18 @@ class Record(KVWriter):
 
 
 def attach(callback: RolloutCallback, policy: GPT2Policy | None = None, logger: Logger | None = None) -> Logger:
-    """Give a callback a model that consists of a policy and a logger."""
+    """Give a callback an agent that consists of a policy and a logger."""
     logger = logger or Logger(None, [Record()])
-    callback.model = SimpleNamespace(policy=policy, logger=logger)
+    agent = object.__new__(PrioritizedKLPPO)
+    agent.policy, agent._logger, agent._n_updates, agent.n_epochs = policy, logger, 0, 1
+    callback.model = agent
     return logger
+
+
+def end_rollout(callback: RolloutCallback) -> None:
+    """A rollout, and the update from it."""
+    callback.on_rollout_end()
+    callback.model._n_updates += callback.model.n_epochs
 
 
 @pytest.mark.parametrize(("every", "expected"), [(1, [0, 1, 2, 3, 4, 5, 6]), (2, [0, 2, 4, 6]), (3, [0, 3, 6]), (7, [0])])
@@ -40,8 +47,10 @@ def test_acts_every_so_many_rollouts(every, expected) -> None:
 
     acted: list[int] = []
     callback = Note(every)
+    attach(callback)
+    callback.model.n_epochs = 3
     for rollouts in range(7):
-        callback.on_rollout_end()
+        end_rollout(callback)
         assert len(acted) == sum(rollout <= rollouts for rollout in expected)
     assert acted == expected
 
@@ -63,7 +72,7 @@ def test_accuracy_is_printed_where_a_console_is_given() -> None:
     callback = AccuracyCallback(1, range(4), problems=3, every=2, console=console)
     attach(callback, policy)
     for _ in range(3):
-        callback.on_rollout_end()
+        end_rollout(callback)
     lines = [line.split() for line in console.file.getvalue().splitlines()]
     assert lines == [["rollout", str(n), "accuracy", "<=N", "100%", "N+1", "0%"] for n in (1, 3)]
 
@@ -126,15 +135,3 @@ def test_samples_need_no_tensorboard() -> None:
     logger = attach(callback, scripted_policy(solution))
     callback.on_rollout_end()
     assert not logger.name_to_value
-
-
-def test_checkpoints_begin_after_the_first_updates(tmp_path) -> None:
-    """The agent as it was before any update is the pre-trained model: no checkpoint of it."""
-    saved = []
-    callback = AgentCheckpointCallback(tmp_path / "a" / "b", every=2)
-    callback.model = SimpleNamespace(save=saved.append)
-    for rollout in range(5):
-        callback.num_timesteps = 100 * rollout
-        callback.on_rollout_end()
-    assert saved == [tmp_path / "a" / "b" / "agent_200", tmp_path / "a" / "b" / "agent_400"]
-    assert (tmp_path / "a" / "b").is_dir()

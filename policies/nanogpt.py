@@ -1,0 +1,131 @@
+"""Checkpoints in nanoGPT's layout, as the authors of arXiv:2502.06533 publish theirs, turned into GPT-2 models.
+
+The layout (https://github.com/karpathy/nanoGPT, ``model.py``): GPT-2's names, but the four matrices of a block are ``Linear``,
+``(out, in)``, where GPT-2 in ``transformers`` has ``Conv1D``, ``(in, out)``; the output head shares the embedding's weights;
+biases may be left out; a compiled model's names start with ``_orig_mod.``.
+"""
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+from policies.gpt2 import ACTIVATIONS, gpt2_config
+
+WEIGHTS = ("ckpt.pt", "model.safetensors", "pytorch_model.bin")
+"""Names of the weights in a folder: nanoGPT's own, and the two of ``huggingface_hub.PyTorchModelHubMixin``."""
+
+_TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+_MASKS = (".attn.bias", ".attn.masked_bias")  # buffers, not parameters
+
+
+def is_nanogpt(path: Path) -> bool:
+    """Whether a path is a torch file, a folder with ``ckpt.pt``, or one whose ``config.json`` has nanoGPT's ``block_size``."""
+    if path.is_file():
+        return path.suffix in (".pt", ".pth", ".bin")
+    config = path / "config.json"
+    return (path / "ckpt.pt").is_file() or (config.is_file() and "block_size" in json.loads(config.read_text()))
+
+
+def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
+    """Read a checkpoint without running any code in it (``torch.load`` with ``weights_only=True``).
+
+    :param path: a torch file with ``{"model": state dict, "model_args": config dict}``; or a folder that holds one, or weights
+        and a ``config.json``
+    :return: the state dict, and the number of attention heads, which the weights do not tell
+    :raises ValueError: if there are no weights, they cannot be read safely, or nothing says ``n_head``
+    """
+    file = next((path / name for name in WEIGHTS if (path / name).is_file()), path)
+    if not file.is_file():
+        raise ValueError(f"checkpoint must be a torch file or a folder with one of {', '.join(WEIGHTS)}, but {str(path)!r} is not")
+    content = load_file(file) if file.suffix == ".safetensors" else _read_torch(file)
+    state = content.get("model", content)
+    beside = file.with_name("config.json")
+    config = content.get("model_args") or (json.loads(beside.read_text()) if beside.is_file() else {})
+    if "n_head" not in config:
+        raise ValueError(
+            f"checkpoint must say n_head under 'model_args' or in a config.json beside it, but {str(file)!r} does not: "
+            "write that config.json"
+        )
+    return state, int(config["n_head"])
+
+
+def _read_torch(file: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"checkpoint must hold only tensors, numbers and texts, but {str(file)!r} holds more, which could run any code: "
+            "save its state dict and 'model_args' anew, without the rest"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"checkpoint must be a dict, but {str(file)!r} holds a {type(content).__name__}: save a state dict")
+    return content
+
+
+def convert_nanogpt(
+    state: Mapping[str, Tensor],
+    n_head: int,
+    rows: Sequence[int | None],
+    pad_token_id: int,
+    activation_function: str,
+) -> GPT2LMHeadModel:
+    """A GPT-2 with the weights of a checkpoint and another order of tokens.
+
+    A token that the checkpoint does not know gets the mean of the other rows, so its logit is the mean of theirs: it is never
+    the most probable token, and the greedy completions stay what they were (Hewitt 2021, "Initializing new word embeddings for
+    pretrained language models").
+
+    :param state: nanoGPT's state dict
+    :param n_head: attention heads per block
+    :param rows: of each of our V tokens, its row in the checkpoint's embedding; None for a token that has none
+    :param pad_token_id: our padding token
+    :param activation_function: one of :data:`policies.gpt2.ACTIVATIONS`. nanoGPT's GELU is exact (``"gelu"``); before May 2023,
+        and in the authors' code, it is the tanh approximation (``"gelu_new"``)
+    :return: the model in float32, in eval mode; missing biases are 0
+    :raises ValueError: if the state dict has another layout, the head is not tied, or a row is out of range
+    """
+    if activation_function not in ACTIVATIONS:
+        raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, but it is {activation_function!r}")
+    weights = {
+        name.removeprefix("_orig_mod.").removeprefix("transformer."): weight.float()
+        for name, weight in state.items()
+        if not name.endswith(_MASKS)
+    }
+    head = weights.pop("lm_head.weight", None)
+    embedding = weights.pop("wte.weight", head)
+    if embedding is None or "wpe.weight" not in weights:
+        raise ValueError("state must hold transformer.wte.weight and transformer.wpe.weight, but it does not: no nanoGPT")
+    if head is not None and not torch.equal(head, embedding):
+        raise ValueError("state must have a tied head, but lm_head.weight differs from transformer.wte.weight: no nanoGPT")
+    n_layer = len({name.split(".")[1] for name in weights if name.startswith("h.")})
+    config = gpt2_config(len(rows), len(weights["wpe.weight"]), n_layer, n_head, embedding.shape[1], pad_token_id)
+    config.activation_function = activation_function
+    model = GPT2LMHeadModel(config).eval()
+    targets = model.transformer.state_dict()
+    targets.pop("wte.weight").copy_(_permuted(embedding, rows))
+    for name, target in targets.items():
+        weight = weights.pop(name, torch.zeros_like(target) if name.endswith(".bias") else None)
+        if weight is not None and name.endswith(_TRANSPOSED):
+            weight = weight.T
+        if weight is None or weight.shape != target.shape:
+            found = "missing" if weight is None else f"of shape {tuple(weight.shape)}"
+            raise ValueError(f"state must hold transformer.{name} of {tuple(target.shape)}, but it is {found}: no nanoGPT")
+        target.copy_(weight)
+    if weights:
+        raise ValueError(f"state must hold nothing but a nanoGPT, but it also holds {', '.join(weights)}: leave it out")
+    return model
+
+
+def _permuted(embedding: Tensor, rows: Sequence[int | None]) -> Tensor:
+    known = [row for row in rows if row is not None]
+    if not known or min(known) < 0 or max(known) >= len(embedding):
+        raise ValueError(f"rows must lie in [0, {len(embedding)}), the checkpoint's tokens, but they are {list(rows)}")
+    mean = embedding[known].mean(dim=0)
+    return torch.stack([mean if row is None else embedding[row] for row in rows])

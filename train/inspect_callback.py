@@ -1,0 +1,69 @@
+"""The token inspector in TensorBoard: a picture of one solution, token by token, while the policy learns."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from stable_baselines3.common.logger import Figure as LoggedFigure
+
+from addition_gym import prompt
+from agents import PrioritizedKLPPO
+from agents.signals import ReferenceCertainty
+from train.accuracy import held_out_problems
+from train.callbacks import RolloutCallback
+from train.inspection import QUANTITIES, Colour, Inspection, complete, inspect, rgb
+
+
+class InspectorCallback(RolloutCallback):
+    """``inspector``: the right solution of one held-out problem, its tokens coloured by some quantities.
+
+    It is the same problem all along, so that TensorBoard's slider shows where the policy moves. Certainty, and with it the
+    prioritized weight, stands still there: it is the frozen reference's.
+
+    :param digits: N
+    :param extra: k, of the N+k problem to look at
+    :param every: rollouts between two pictures
+    :param colours: the quantities, a panel each
+    """
+
+    def __init__(self, digits: int, extra: int, every: int = 10, colours: Sequence[Colour] = ("kl", "weight")):
+        super().__init__(every)
+        self.digits, self.colours = digits, colours
+        (self.problem,) = held_out_problems(digits, extra, 1, seed=0)
+
+    def act(self) -> None:
+        assert isinstance(self.model, PrioritizedKLPPO)
+        certainty = ReferenceCertainty(self.model.certainty, self.model.certainty_temperature)
+        tokens = complete(self.policy, self.problem)
+        inspection = inspect(self.policy, self.problem, tokens, self.digits, self.model.token_weights.kl, certainty)
+        figure = LoggedFigure(draw(inspection, self.colours), close=False)
+        self.logger.record("inspector", figure, exclude=("stdout", "log", "json", "csv"))
+
+
+def draw(inspection: Inspection, colours: Sequence[Colour]) -> Figure:
+    """The text once for every quantity, as :func:`train.inspect.coloured` shows it; critical tokens are underlined.
+
+    :param inspection: of a completion
+    :param colours: the quantities
+    :return: a figure of one panel each, one below the other
+    """
+    lines = inspection.text.strip("\n").split("\n")
+    width = max(map(len, lines))
+    figure = Figure(figsize=(0.105 * width + 0.4, (0.2 * len(lines) + 0.5) * len(colours)), layout="constrained")
+    for axes, colour in zip(figure.subplots(len(colours), squeeze=False)[:, 0], colours, strict=True):
+        quantity = QUANTITIES[colour]
+        axes.set_title(f"{quantity.label} {quantity.meaning}, {prompt(*inspection.problem).split()[1]}", loc="left", fontsize=9)
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(len(lines) - 0.5, -0.6))
+        axes.axis("off")
+        row, column = -1, 0  # the completion starts with a line break
+        for position, character in enumerate(inspection.text):
+            if character == "\n":
+                row, column = row + 1, 0
+                continue
+            shade = quantity.shade(float(inspection.quantities[colour][position]))
+            axes.add_patch(Rectangle((column - 0.5, row - 0.45), 1, 0.9, color=[channel / 255 for channel in rgb(shade)]))
+            axes.text(column, row, character, family="monospace", fontsize=9, ha="center", va="center")
+            if position in inspection.critical:
+                axes.plot([column - 0.35, column + 0.35], [row + 0.4] * 2, color="black", linewidth=1.5)
+            column += 1
+    return figure
