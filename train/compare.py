@@ -25,6 +25,10 @@ Arms = Mapping[str, Mapping[str, Any]]
 """The arguments of :class:`train.ppo.PPOArgs` in which each arm differs from the others."""
 
 
+PUBLISHED = Path("results/store")
+"""Runs that come with the repository."""
+
+
 @dataclass(frozen=True)
 class CompareArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]
@@ -117,7 +121,7 @@ def main() -> None:
     console = Console()
     arms = matched_budget(args.uniform_coefs)
     runs = plan(dataclasses.replace(args.ppo, eval_before=False), arms, args.seeds)
-    store = Store(args.store)
+    store = Store(args.store, PUBLISHED)
     try:
         failed = [] if args.summarize else run_missing(store, runs.values(), console, args.workers)
     except KeyboardInterrupt:

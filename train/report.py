@@ -28,7 +28,7 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
     :return: the header and the rows
     """
     header = ["arm", "runs", f"{longer} gain, points", "<=N change, points", "KL, nats per episode"]
-    comparable = bool(results[FOCUS]) and bool(paired_seeds(results))
+    comparable = bool(results[FOCUS])
     if comparable:
         header += [f"{FOCUS} - arm, points", f"P({FOCUS} > arm)"]
     rows = []
@@ -37,7 +37,7 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
             continue
         gain, retention, kl = _estimates(results, arm)
         row = [arm, str(len(runs)), f"{gain:+.1f}", f"{retention:+.1f}", f"{kl:.2f}"]
-        if comparable and arm == FOCUS:
+        if comparable and not (arm != FOCUS and paired_seeds(results, FOCUS, arm)):
             row += ["", ""]
         elif comparable:
             comparison = compare(results, arm)
@@ -46,19 +46,19 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
     return header, rows
 
 
-def caption(results: Results) -> str:
+def caption() -> str:
     """How to read :func:`arm_table`."""
     return (
         "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals. "
-        f"The comparisons with {FOCUS} use the {len(paired_seeds(results))} seeds that every arm above has: "
-        "mean paired difference of the gain, and probability of improvement."
+        f"The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain, and probability "
+        "of improvement."
     )
 
 
 def rich_table(title: str, results: Results, longer: str) -> Table:
     """:func:`arm_table` for the terminal."""
     header, rows = arm_table(results, longer)
-    table = Table(title=title, caption=caption(results))
+    table = Table(title=title, caption=caption())
     for name in header:
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
     for row in rows:
@@ -70,7 +70,7 @@ def markdown_table(results: Results, longer: str) -> str:
     """:func:`arm_table` and its caption in Markdown."""
     header, rows = arm_table(results, longer)
     lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(results)}\n"
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption()}\n"
 
 
 def draw(results: Results, longer: str, folder: Path) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +21,7 @@ TAIL = 15
 """Lines of the log that a failure shows."""
 POLL = 0.2
 """Seconds between two looks at the processes."""
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that a stopped process has to end by itself."""
 
 Command = Callable[[PPOArgs], list[str]]
@@ -46,7 +46,7 @@ def run_missing(
     store: Store, runs: Iterable[PPOArgs], console: Console, workers: int | None = None, command: Command = train_command
 ) -> list[Path]:
     """Make the runs that the store does not hold; the others go on when one fails, and what another process is making is
-    waited for. When this function is interrupted, it stops its runs; the next call starts these anew.
+    waited for. When this function is interrupted, it stops its runs; the next call goes on from their last checkpoints.
 
     :param store: where runs are
     :param runs: which, in the order of their making
@@ -100,17 +100,18 @@ def run_missing(
 
 def _start(store: Store, args: PPOArgs, command: Command, lock: IO[str], threads: int) -> _Run:
     """The process inherits the lock, and so keeps it even if this one is killed."""
-    folder = store.fresh_folder(args)
-    with (folder / LOG).open("w") as log:
+    prepared = store.prepare(args)
+    assert prepared.run_folder is not None
+    with (prepared.run_folder / LOG).open("a") as log:
         process = subprocess.Popen(
-            command(replace(args, run_folder=folder)),
+            command(prepared),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             pass_fds=[lock.fileno()],
         )
-    return _Run(args, folder, process, lock, time.perf_counter())
+    return _Run(args, prepared.run_folder, process, lock, time.perf_counter())
 
 
 def _report(store: Store, run: _Run, console: Console) -> bool:

@@ -5,7 +5,7 @@
     runs/store/<key>/            a run folder of train.ppo; done once it holds results.json; science.json says what it finds out
     runs/store/before/           accuracies of the pre-trained models
     runs/store/locks/<key>       locked by whoever runs it
-    runs/store/interrupted/      what runs that did not finish left behind
+    runs/store/interrupted/      what runs left that ended before their first checkpoint
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from typing import IO, Any
 from train.accuracy import evaluate
 from train.model_folder import load_policy, pretrained_digits, resolve_model
 from train.ppo import PPOArgs
+from train.resume import checkpoints
 from train.run_folder import write_json
 
 SCIENCE = "science.json"
@@ -98,6 +99,8 @@ class Store:
     """Runs in a folder."""
 
     root: Path = Path("runs/store")
+    published: Path | None = None
+    """More finished runs, only to be read."""
 
     def folder(self, args: PPOArgs) -> Path:
         """Where the run would be made."""
@@ -111,7 +114,7 @@ class Store:
         """
         wanted = _comparable(scientific(args))
         defaults = _comparable({field.name: field.default for field in dataclasses.fields(args)})
-        for path in sorted(self.root.glob(f"*/{SCIENCE}")):
+        for path in (path for root in (self.root, self.published) if root for path in sorted(root.glob(f"*/{SCIENCE}"))):
             made = {**defaults, **json.loads(path.read_text())}
             if (path.parent / "results.json").is_file() and all(made[name] == value for name, value in wanted.items()):
                 return path.parent
@@ -133,16 +136,21 @@ class Store:
             return None
         return file
 
-    def fresh_folder(self, args: PPOArgs) -> Path:
-        """An empty folder for a run that is locked and not done; what an earlier attempt left is moved aside."""
+    def prepare(self, args: PPOArgs) -> PPOArgs:
+        """The arguments that make a run which is locked and not done.
+
+        It goes on where an earlier attempt left a checkpoint; otherwise that is moved aside, and the run gets an empty folder.
+        """
         folder = self.folder(args)
+        if checkpoints(folder / "checkpoints"):
+            return dataclasses.replace(args, run_folder=folder, resume=folder)
         if folder.exists():
             interrupted = self.root / "interrupted"
             interrupted.mkdir(exist_ok=True)
             folder.rename(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=interrupted))
         folder.mkdir(parents=True)
         write_json(folder / SCIENCE, scientific(args))
-        return folder
+        return dataclasses.replace(args, run_folder=folder)
 
     def before(self, args: PPOArgs) -> dict[str, float]:
         """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their name; measured once.

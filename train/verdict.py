@@ -39,14 +39,14 @@ class Comparison:
         return "no difference shown"
 
 
-def paired_seeds(results: Results) -> list[int]:
-    """Seeds that every arm has, arms without any run aside."""
-    return sorted(set.intersection(*(set(runs) for runs in results.values() if runs)))
+def paired_seeds(results: Results, *arms: str) -> list[int]:
+    """Seeds that all of some arms have."""
+    return sorted(set.intersection(*(set(results[arm]) for arm in arms)))
 
 
 def compare(results: Results, other: str) -> Comparison:
-    """The focus arm against another, on the paired seeds; there must be one at least."""
-    seeds = paired_seeds(results)
+    """The focus arm against another, on the seeds that both have; there must be one at least."""
+    seeds = paired_seeds(results, FOCUS, other)
     focus, rival = ([results[arm][seed].gain for seed in seeds] for arm in (FOCUS, other))
     return Comparison(other, paired_difference(focus, rival), probability_of_improvement(focus, rival))
 
@@ -57,9 +57,9 @@ def verdict(results: Results, uniform: Sequence[str]) -> str:
     :param results: all arms
     :param uniform: the arms with uniform KL
     """
-    seeds = paired_seeds(results) if all(results.values()) else []
+    seeds = paired_seeds(results, FOCUS, *uniform)
     if len(seeds) < FEWEST_SEEDS:
-        return f"No verdict yet: {len(seeds)} seeds are done in every arm, and the rule asks for {FEWEST_SEEDS}."
+        return f"No verdict yet: {len(seeds)} seeds are done in all arms of the question, and the rule asks for {FEWEST_SEEDS}."
 
     def mean(arm: str, field: str) -> float:
         return float(np.mean([getattr(results[arm][seed], field) for seed in seeds]))

@@ -23,7 +23,7 @@ def store(tmp_path, monkeypatch) -> Store:
         for args in runs:
             if not store.get(args):
                 index = ARMS.index(names[run_key(args)])
-                folder = store.fresh_folder(args)
+                folder = store.prepare(args).run_folder
                 if args.seed != 5:  # this one fails
                     write_run(folder, 0.3 + index / 10 - 0.2 + args.seed / 100, 0.99 - index / 100, [index + 1.0])
         return [store.folder(args) for args in runs if not store.get(args)]
@@ -96,8 +96,8 @@ def test_a_part_of_it(store, tmp_path, command, capsys) -> None:
     table = (tmp_path / "part" / "table.md").read_text()
     runs = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in table.splitlines() if line.startswith("|")}
     assert {arm: runs[arm] for arm in ARMS} == {arm: "3" if arm in ("uniform 0.8", "prioritized") else "2" for arm in ARMS}
-    assert "the 2 seeds that every arm above has" in table
-    assert "No verdict yet: 2 seeds are done in every arm" in capsys.readouterr().out
+    assert "the seeds that both arms have" in table
+    assert "No verdict yet: 2 seeds are done in all arms of the question" in capsys.readouterr().out
     assert "--summarize" not in (tmp_path / "part" / "README.md").read_text()
 
 

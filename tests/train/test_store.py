@@ -90,7 +90,7 @@ def test_model_without_weights(tmp_path) -> None:
 def test_a_run_is_done_once_it_has_results(tmp_path) -> None:
     store, args = Store(tmp_path / "store"), PPOArgs()
     assert store.get(args) is None
-    folder = store.fresh_folder(args)
+    folder = store.prepare(args).run_folder
     assert folder == store.folder(args) == tmp_path / "store" / run_key(args)
     (folder / "progress.csv").write_text("half")
     assert store.get(args) is None
@@ -102,7 +102,7 @@ def test_a_run_is_done_once_it_has_results(tmp_path) -> None:
 
 def test_a_run_answers_for_arguments_that_were_added_later_at_their_defaults(tmp_path) -> None:
     store, args = Store(tmp_path), PPOArgs(value_net_arch=(8,), kl_coef=3)
-    folder = store.fresh_folder(args)
+    folder = store.prepare(args).run_folder
     (folder / "results.json").write_text("{}")
     science = json.loads((folder / SCIENCE).read_text())
     del science["kl_target"]
@@ -124,7 +124,7 @@ def test_accuracy_before_training_is_measured_once(tmp_path, monkeypatch) -> Non
 def test_attempts_are_moved_aside(tmp_path) -> None:
     store, args = Store(tmp_path), PPOArgs()
     for attempt in ("first", "second", "third"):
-        (store.fresh_folder(args) / "note.txt").write_text(attempt)
+        (store.prepare(args).run_folder / "note.txt").write_text(attempt)
     assert (store.folder(args) / "note.txt").read_text() == "third"
     aside = list((tmp_path / "interrupted").iterdir())
     assert {(folder / "note.txt").read_text() for folder in aside} == {"first", "second"}

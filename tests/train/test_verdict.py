@@ -18,9 +18,11 @@ def forgetting(results: Results, arm: str, points: float) -> Results:
     return {**results, arm: changed}
 
 
-def test_paired_seeds_are_those_of_all_arms_that_have_runs() -> None:
+def test_paired_seeds_are_those_that_all_arms_have() -> None:
     results = results_of(prioritized=[1, 2, 3, None, 5], one=[None, 1, 2, 3, 4], two=[1, 2, 3, 4], three=[])
-    assert paired_seeds(results) == [1, 2]
+    assert paired_seeds(results, "prioritized", "one", "two") == [1, 2]
+    assert paired_seeds(results, "prioritized", "two") == [0, 1, 2]
+    assert paired_seeds(results, "one", "three") == []
 
 
 def test_comparison_uses_paired_seeds_only() -> None:
@@ -67,7 +69,8 @@ def test_verdict_without_comparison() -> None:
     assert verdict(forgetting(results, "uniform", -4.0), ["uniform"]).startswith("No verdict: every uniform coefficient")
 
 
-@pytest.mark.parametrize(("oracle", "paired"), [([], 0), ([1.0, 2.0, 3.0, 4.0], 4)])
-def test_no_verdict_on_too_few_seeds(oracle, paired) -> None:
-    results = results_of(prioritized=shifted(20), uniform=shifted(1), oracle=oracle)
-    assert verdict(results, ["uniform"]) == f"No verdict yet: {paired} seeds are done in every arm, and the rule asks for 5."
+@pytest.mark.parametrize(("uniform", "paired"), [([], 0), ([1.0, 2.0, 3.0, 4.0], 4)])
+def test_no_verdict_on_too_few_seeds(uniform, paired) -> None:
+    results = results_of(prioritized=shifted(20), uniform=uniform, oracle=shifted(1))
+    expected = f"No verdict yet: {paired} seeds are done in all arms of the question, and the rule asks for 5."
+    assert verdict(results, ["uniform"]) == expected
