@@ -260,10 +260,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
                     rewards[lane] += self.gamma * self._value_of(infos[lane]["terminal_observation"])
                 if "critical_tokens" in infos[lane]:
                     rollout_buffer.mark_critical(lane * share + episodes_done[lane], infos[lane]["critical_tokens"])
-            episodes = lanes * share + episodes_done[lanes]
-            rollout_buffer.add(
-                episodes, states, actions[lanes], rewards[lanes], decoded.values, decoded.log_prob, decoded.logits
-            )
+            rows = lanes * share + episodes_done[lanes]
+            rollout_buffer.add(rows, states, actions[lanes], rewards[lanes], *decoded[1:])
             episodes_done += dones
             self._episode_num += int(dones.sum())
             obs = new_obs

@@ -43,8 +43,10 @@ def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
     """
     file = next((path / name for name in WEIGHTS if (path / name).is_file()), path)
     if not file.is_file():
-        raise ValueError(f"checkpoint must be a torch file or a folder with one of {', '.join(WEIGHTS)}, but {str(path)!r} is not")
-    content = load_file(file) if file.suffix == ".safetensors" else _read_torch(file)
+        raise ValueError(
+            f"checkpoint must be a torch file or a folder with one of {', '.join(WEIGHTS)}, but {str(path)!r} is not"
+        )
+    content: dict[str, Any] = load_file(file) if file.suffix == ".safetensors" else _read_torch(file)
     state = content.get("model", content)
     beside = file.with_name("config.json")
     config = content.get("model_args") or (json.loads(beside.read_text()) if beside.is_file() else {})
@@ -69,6 +71,7 @@ def _read_torch(file: Path) -> dict[str, Any]:
     return content
 
 
+@torch.no_grad()
 def convert_nanogpt(
     state: Mapping[str, Tensor],
     n_head: int,
@@ -86,8 +89,8 @@ def convert_nanogpt(
     :param n_head: attention heads per block
     :param rows: of each of our V tokens, its row in the checkpoint's embedding; None for a token that has none
     :param pad_token_id: our padding token
-    :param activation_function: one of :data:`policies.gpt2.ACTIVATIONS`. nanoGPT's GELU is exact (``"gelu"``); before May 2023,
-        and in the authors' code, it is the tanh approximation (``"gelu_new"``)
+    :param activation_function: one of :data:`policies.gpt2.ACTIVATIONS`. nanoGPT's GELU is exact (``"gelu"``); that
+        of its first versions, and of the authors' code, is the tanh approximation (``"gelu_new"``)
     :return: the model in float32, in eval mode; missing biases are 0
     :raises ValueError: if the state dict has another layout, the head is not tied, or a row is out of range
     """

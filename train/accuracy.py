@@ -84,20 +84,19 @@ def pass_at_k(problems: str, right: npt.ArrayLike, n: int, k: int) -> PassAtK:
     :param right: c, how many of the ``n`` completions of each problem are right, ``(n_problems,)``
     :param n: completions of each problem
     :param k: 1 <= k <= n
-    :raises ValueError: if ``k`` or an entry of ``right`` is out of range
+    :raises ValueError: if ``k`` or an entry of ``right`` is out of range, or there is no problem
     """
     c = np.asarray(right)
+    check_count(len(c))
     if not 1 <= k <= n:
         raise ValueError(f"k must lie in 1..n = {n}, the samples of each problem, but it is {k}: draw more samples")
-    if c.size and not (0 <= c.min() and c.max() <= n):
+    if c.min() < 0 or c.max() > n:
         raise ValueError(f"right must lie in 0..n = {n}, but it spans [{c.min()}, {c.max()}]: count each sample once")
     estimate = mean(1 - comb(n - c, k) / comb(n, k))
     return PassAtK(problems, k, estimate.value, (estimate.low, estimate.high))
 
 
-def held_out_problems(
-    digits: int, extra: int, count: int, seed: int, distribution: Distribution = "mixture"
-) -> list[Problem]:
+def held_out_problems(digits: int, extra: int, count: int, seed: int, distribution: Distribution = "mixture") -> list[Problem]:
     """Problems that no training run has seen: the test split.
 
     :param digits: N

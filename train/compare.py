@@ -40,6 +40,8 @@ class CompareArgs:
     """Runs of each arm."""
     uniform_coefs: tuple[float, ...] = (0.05, 0.2, 0.8)
     """KL coefficients of the uniform arms."""
+    prioritized_coefs: tuple[float, ...] = ()
+    """More KL coefficients of the prioritized penalty; its arms beside the one of --kl-coef are exploratory."""
     workers: int | None = None
     """Runs at a time, by default one a core."""
     summarize: bool = False
@@ -50,10 +52,11 @@ class CompareArgs:
     """Where table, pictures and README go; by default results/<experiment>."""
 
 
-def matched_budget(uniform_coefs: tuple[float, ...]) -> Arms:
+def matched_budget(uniform_coefs: tuple[float, ...], prioritized_coefs: tuple[float, ...] = ()) -> Arms:
     """Is it *where* the penalty is lifted, or only *how much* of it is left?
 
     :param uniform_coefs: KL coefficients of the uniform arms
+    :param prioritized_coefs: of more prioritized arms
     :raises ValueError: if there is none
     """
     if not uniform_coefs:
@@ -62,6 +65,7 @@ def matched_budget(uniform_coefs: tuple[float, ...]) -> Arms:
         "no KL": {"weighting": "none", "kl_coef": 0.0},
         **{f"uniform {coef:g}": {"weighting": "uniform", "kl_coef": coef} for coef in uniform_coefs},
         **{name: {"weighting": name} for name in ("prioritized", "constant", "shuffled", "inverted", "oracle")},
+        **{f"prioritized {coef:g}": {"weighting": "prioritized", "kl_coef": coef} for coef in prioritized_coefs},
     }
 
 
@@ -119,7 +123,7 @@ def main() -> None:
     if args.ppo.eval_problems < 1:
         raise ValueError(f"eval_problems must be >= 1, but it is {args.ppo.eval_problems}: gains are measured on them")
     console = Console()
-    arms = matched_budget(args.uniform_coefs)
+    arms = matched_budget(args.uniform_coefs, args.prioritized_coefs)
     runs = plan(dataclasses.replace(args.ppo, eval_before=False), arms, args.seeds)
     store = Store(args.store, PUBLISHED)
     try:

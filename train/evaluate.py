@@ -100,7 +100,7 @@ class Kind:
         return [attempt.error for attempt in self.attempts if attempt.error is not None]
 
 
-def attempt(policy: GPT2Policy, problems: Sequence[Problem], n_samples: int = 1, deterministic: bool = True) -> list[Attempt]:
+def complete(policy: GPT2Policy, problems: Sequence[Problem], n_samples: int = 1, deterministic: bool = True) -> list[Attempt]:
     """Complete every problem, and say what is wrong with each completion.
 
     :param policy: writes the completions
@@ -232,6 +232,8 @@ def main() -> None:
     check_count(args.problems)
     if args.samples < 1:
         raise ValueError(f"samples must be >= 1, but it is {args.samples}: pass a number of completions of each problem")
+    if not args.distributions:
+        raise ValueError("distributions must name at least one, but there is none: leave the flag out for all of them")
     if args.output is not None and args.output.is_file():
         raise ValueError(f"output must be a folder, but {str(args.output)!r} is a file: choose another name")
     torch.manual_seed(args.seed)
@@ -243,7 +245,7 @@ def main() -> None:
     kinds = []
     for distribution, extra in track(wanted, "Evaluating", console=console, transient=True):
         problems = held_out_problems(digits, extra, args.problems, args.seed, distribution)
-        kinds.append(Kind(distribution, extra, args.samples, attempt(policy, problems, args.samples, not sampled)))
+        kinds.append(Kind(distribution, extra, args.samples, complete(policy, problems, args.samples, not sampled)))
     decoding = "sampled" if sampled else "greedy"
     title = f"Accuracy on {args.problems} held-out problems, {decoding}, N = {digits}"
     console.print(measure_table(title, kinds, args.model))

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from stable_baselines3.common.logger import Figure as LoggedFigure
 
-from addition_gym import prompt
 from agents import PrioritizedKLPPO
 from agents.signals import ReferenceCertainty
 from train.accuracy import held_out_problems
@@ -48,22 +47,29 @@ def draw(inspection: Inspection, colours: Sequence[Colour]) -> Figure:
     :return: a figure of one panel each, one below the other
     """
     lines = inspection.text.strip("\n").split("\n")
-    width = max(map(len, lines))
-    figure = Figure(figsize=(0.105 * width + 0.4, (0.2 * len(lines) + 0.5) * len(colours)), layout="constrained")
+    height, width = len(lines), max(map(len, lines))
+    figure = Figure(figsize=(0.105 * width, 0.22 * (height + 1) * len(colours)), facecolor="white")
     for axes, colour in zip(figure.subplots(len(colours), squeeze=False)[:, 0], colours, strict=True):
-        quantity = QUANTITIES[colour]
-        axes.set_title(f"{quantity.label} {quantity.meaning}, {prompt(*inspection.problem).split()[1]}", loc="left", fontsize=9)
-        axes.set(xlim=(-0.5, width - 0.5), ylim=(len(lines) - 0.5, -0.6))
-        axes.axis("off")
+        cells = np.full((height, width, 3), 255)
         row, column = -1, 0  # the completion starts with a line break
         for position, character in enumerate(inspection.text):
             if character == "\n":
                 row, column = row + 1, 0
                 continue
-            shade = quantity.shade(float(inspection.quantities[colour][position]))
-            axes.add_patch(Rectangle((column - 0.5, row - 0.45), 1, 0.9, color=[channel / 255 for channel in rgb(shade)]))
-            axes.text(column, row, character, family="monospace", fontsize=9, ha="center", va="center")
+            cells[row, column] = rgb(QUANTITIES[colour].shade(float(inspection.quantities[colour][position])))
+            if character != " ":
+                axes.text(column, row, character, family="monospace", fontsize=9, ha="center", va="center_baseline")
             if position in inspection.critical:
-                axes.plot([column - 0.35, column + 0.35], [row + 0.4] * 2, color="black", linewidth=1.5)
+                axes.plot([column - 0.4, column + 0.4], [row + 0.45] * 2, color="black", linewidth=1.5)
             column += 1
+        axes.imshow(cells, aspect="auto")
+        axes.set_title(f"{inspection.problem[0]}+{inspection.problem[1]}, {_scale(colour)}", loc="left", fontsize=9)
+        axes.axis("off")
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.9 / ((height + 1) * len(colours)), hspace=1.1 / height)
     return figure
+
+
+def _scale(colour: Colour) -> str:
+    quantity = QUANTITIES[colour]
+    ends = {"white": quantity.plain, "orange": quantity.orange, "blue": quantity.blue}
+    return f"{quantity.label} ({', '.join(f'{name} {end:g}' for name, end in ends.items() if end is not None)})"

@@ -1,10 +1,12 @@
 """What a pre-trained folder or a saved agent says about itself, and how to load either as a policy."""
 
 import json
+import re
 from pathlib import Path
 
 import torch
 from gymnasium import spaces
+from huggingface_hub import snapshot_download
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.env import MAX_TOKENS_MARGIN, token_space
@@ -12,6 +14,7 @@ from addition_gym.scratchpad import longest_text
 from agents import PrioritizedKLPPO
 from policies import GPT2Policy
 from policies.gpt2 import TINY
+from policies.nanogpt import is_nanogpt
 
 PRETRAINING = "pretraining.json"
 """Beside a model's weights: how they were made. ``digits`` is N."""
@@ -20,20 +23,53 @@ AGENT = "agent.zip"
 """The agent at the end of a fine-tuning run, in its run folder; ``config.json`` beside it says N as ``pretrained_digits``."""
 
 
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+_HUB_FILES = ["*.json", "*.safetensors", "*.bin", "*.pt"]
+
+
+def local_path(model: str | Path) -> Path:
+    """Where a ``--model`` or ``--pretrained`` argument lies on this machine, whatever it holds.
+
+    :param model: ``"tiny"``, a path, or the id of a model on the Hugging Face hub (``owner/name``), which is downloaded into
+        the hub's cache. What exists as a path is no id
+    :return: the path; it need not exist, unless it is that of a download
+    :raises ValueError: if an id cannot be downloaded and is not in the cache
+    """
+    if str(model) == "tiny":
+        return TINY
+    path = Path(model)
+    if path.exists() or not _HUB_ID.fullmatch(str(model)) or path.suffix == ".zip":
+        return path
+    try:
+        return Path(snapshot_download(str(model), allow_patterns=_HUB_FILES))
+    except OSError as error:  # so are those of huggingface_hub: no such model, no access, no network
+        raise ValueError(
+            f"model {str(model)!r} is not a path here, and could not be downloaded from the Hugging Face hub "
+            f"({type(error).__name__}): check the path or id and the network, or download it elsewhere and pass the folder"
+        ) from error
+
+
 def resolve_model(model: str | Path) -> Path:
     """The folder or file that a ``--model`` or ``--pretrained`` argument means.
 
-    :param model: ``"tiny"``, a folder in Hugging Face format, a run folder, or a saved agent (``.zip``)
+    :param model: ``"tiny"``, a folder in Hugging Face format, a run folder, a saved agent (``.zip``), or a model on the hub
+        (``owner/name``)
     :raises ValueError: if there is no such thing
     """
-    path = TINY if str(model) == "tiny" else Path(model)
+    path = local_path(model)
     if (path / AGENT).is_file():
         path = path / AGENT
+    if is_nanogpt(path):
+        raise ValueError(
+            f"model must be in Hugging Face format, but {str(model)!r} is a nanoGPT checkpoint: convert it with "
+            f"`python -m train.export --model {model} --output FOLDER`, and pass FOLDER"
+        )
     if (path.suffix == ".zip" and path.is_file()) or (path / "config.json").is_file():
         return path
     raise ValueError(
-        "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, or a saved agent (.zip), "
-        f"but {str(model)!r} is none of these: check the path"
+        "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, a saved agent (.zip), or a model "
+        f"on the Hugging Face hub (owner/name), but {str(model)!r} is none of these: check the path"
     )
 
 

@@ -19,7 +19,7 @@ from agents.losses import Certainty, KLEstimator
 from agents.token_weights import WeightsName
 from train.accuracy import Accuracy, evaluate, table
 from train.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
-from train.model_folder import pretrained_digits
+from train.model_folder import pretrained_digits, resolve_model
 from train.presets import parse
 from train.resume import CheckpointCallback, Interrupted, load_newest, run_logger
 from train.run_folder import make_run_folder, versions, write_json
@@ -188,7 +188,7 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
         certainty=args.certainty,
         certainty_temperature=args.certainty_temperature,
         policy_kwargs={
-            "pretrained": args.pretrained,
+            "pretrained": resolve_model(args.pretrained),
             "value_net_arch": args.value_net_arch,
             "detach_value": args.detach_value,
             "temperature": args.temperature,

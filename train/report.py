@@ -28,7 +28,7 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
     :return: the header and the rows
     """
     header = ["arm", "runs", f"{longer} gain, points", "<=N change, points", "KL, nats per episode"]
-    comparable = bool(results[FOCUS])
+    comparable = any(arm != FOCUS and paired_seeds(results, FOCUS, arm) for arm in results)
     if comparable:
         header += [f"{FOCUS} - arm, points", f"P({FOCUS} > arm)"]
     rows = []

@@ -1,48 +1,32 @@
 import html
-import math
 import re
 
-import numpy as np
 import pytest
-import torch
 from rich.style import Style
 
-from addition_gym import VOCAB_SIZE, prompt, solution
-from agents import PrioritizedKLPPO
-from tests.train.helpers import critical, next_token_log_probs, random_policy
+from addition_gym import encode, prompt, solution
+from agents.signals import ReferenceCertainty
+from agents.weightings import certainty_power
+from tests.train.helpers import critical, random_policy
 from train import inspect
-from train.inspect import coloured, solution_certainty
-from train.model_folder import load_policy
+from train.inspect import coloured, legend
+from train.inspection import QUANTITIES, Inspection
+from train.inspection import inspect as inspect_tokens
 
 PROBLEM = (13, 4)
 
 
-def slow_certainty(model, problem: tuple[int, int], temperature: float = 1.0) -> list[float]:
-    """Eq. 2 of the paper, a forward for each prefix."""
-    values = []
-    for position in range(len(solution(*problem))):
-        text = prompt(*problem) + solution(*problem)[:position]
-        p = (next_token_log_probs(model, text) / temperature).softmax(0).double()
-        values.append(1 + float((p * p.log()).sum()) / math.log(VOCAB_SIZE))
-    return values
+def inspection_of(text: str, n: int = 1, **quantities: float) -> Inspection:
+    """Of any text of the problem, with some quantities the same everywhere."""
+    found = inspect_tokens(random_policy(2), PROBLEM, encode(text), n, certainty_power(1.0), ReferenceCertainty())
+    for name, value in quantities.items():
+        found.quantities[name][:] = value
+    return found
 
 
-def test_certainty_of_every_token(policy, model) -> None:
-    certainty = solution_certainty(policy, PROBLEM)
-    assert certainty.shape == (len(solution(*PROBLEM)),)
-    np.testing.assert_allclose(certainty, slow_certainty(model, PROBLEM), atol=1e-5)
-    assert certainty.min() < 0.8 < 0.99 < certainty.max()
-
-
-def test_certainty_has_the_temperature_of_the_policy() -> None:
-    policy = random_policy(1, temperature=3.0)
-    expected = slow_certainty(policy.language_model, (3, 4), temperature=3.0)
-    np.testing.assert_allclose(solution_certainty(policy, (3, 4)), expected, atol=1e-5)
-
-
-def styles(problem: tuple[int, int], certainty: np.ndarray, n: int) -> tuple[str, list[Style]]:
+def styles(inspection: Inspection, colour: str = "certainty") -> tuple[str, list[Style]]:
     """The text, and the style of every character of it."""
-    text = coloured(problem, certainty, n)
+    text = coloured(inspection, colour)
     found = [Style.parse(str(text.style))] * len(text.plain)
     for span in text.spans:
         for index in range(span.start, span.end):
@@ -50,26 +34,43 @@ def styles(problem: tuple[int, int], certainty: np.ndarray, n: int) -> tuple[str
     return text.plain, found
 
 
-@pytest.mark.parametrize(("problem", "n"), [((13, 4), 1), ((345, 6789), 2), ((345, 6789), 3), ((345, 67), 3)])
-def test_critical_tokens_are_underlined(problem, n) -> None:
-    plain, found = styles(problem, np.full(len(solution(*problem)), 0.5), n)
-    assert plain == prompt(*problem) + solution(*problem)
-    start = len(prompt(*problem))
-    underlined = [index - start for index, style in enumerate(found) if style.underline]
-    assert underlined == sorted(critical(problem, n))
+@pytest.mark.parametrize("n", [1, 2])
+def test_critical_tokens_are_underlined(n) -> None:
+    plain, found = styles(inspection_of(solution(*PROBLEM), n))
+    assert plain == prompt(*PROBLEM) + solution(*PROBLEM)
+    start = len(prompt(*PROBLEM))
+    assert [index - start for index, style in enumerate(found) if style.underline] == sorted(critical(PROBLEM, n))
+    assert not any(style.reverse for style in found)
 
 
-def test_colours_go_from_red_to_green() -> None:
-    """ColorBrewer's RdYlGn from a certainty of 0.5 (and below) to 1, mixed with two fifths of white."""
-    certainty = np.full(len(solution(3, 4)), 0.5)
-    certainty[:4] = [0.5, 0.0, 1.0, 0.75]
-    _, found = styles((3, 4), certainty, 1)
-    start = len(prompt(3, 4))
-    red, below, green, yellow = (found[start + index].bgcolor.triplet for index in range(4))
-    for colour, brewer in ((red, (0xA5, 0x00, 0x26)), (below, (0xA5, 0x00, 0x26)), (green, (0x00, 0x68, 0x37))):
-        assert tuple(colour) == pytest.approx([0.4 * 255 + 0.6 * channel for channel in brewer], abs=1)
-    assert min(yellow.red, yellow.green) > 240 > yellow.blue
+def test_first_error_is_reversed() -> None:
+    right = solution(*PROBLEM)
+    comma = right.index(",")
+    _, found = styles(inspection_of(right[:comma] + "]" + right[comma + 1 :]))
+    assert [index - len(prompt(*PROBLEM)) for index, style in enumerate(found) if style.reverse] == [comma]
+
+
+@pytest.mark.parametrize(
+    ("colour", "value", "rgb"),
+    [
+        ("certainty", 1.0, (255, 255, 255)),
+        ("certainty", 0.2, (247, 103, 7)),
+        ("kl", 0.5, (251, 179, 131)),
+        ("value", 1.0, (77, 171, 247)),
+    ],
+)
+def test_colours(colour, value, rgb) -> None:
+    _, found = styles(inspection_of(solution(*PROBLEM), **{colour: value}), colour)
+    start = len(prompt(*PROBLEM))
     assert all(style.bgcolor is None for style in found[:start])  # the prompt is not the model's
+    assert {tuple(style.bgcolor.triplet) for style in found[start:]} == {rgb}
+
+
+@pytest.mark.parametrize("colour", QUANTITIES)
+def test_legend_names_the_quantity_and_the_ends_of_its_scale(colour) -> None:
+    quantity, shown = QUANTITIES[colour], legend(colour).plain
+    for expected in (quantity.label, quantity.meaning, f"{quantity.plain:g}", f"{quantity.orange or quantity.blue or 0:g}"):
+        assert expected in shown
 
 
 def svg_text(path) -> str:
@@ -82,11 +83,10 @@ def test_command_prints_and_writes_a_picture(pretrained, command, capsys, tmp_pa
     command(inspect, 13, 4, "--model", pretrained, "--svg", tmp_path / "a.svg")
     out = capsys.readouterr().out
     assert out.startswith(prompt(13, 4) + solution(13, 4))
+    assert "right, answer 1 7" in out
     svg = (tmp_path / "a.svg").read_text()
     assert svg.lstrip().startswith("<svg")
-    shown = svg_text(tmp_path / "a.svg")
-    assert "13+4,N=1" in shown
-    assert "".join((prompt(13, 4) + solution(13, 4)).split()) in shown
+    assert "".join((prompt(13, 4) + solution(13, 4)).split()) in svg_text(tmp_path / "a.svg")
     rules = re.findall(r"\.([\w-]+) \{ ([^}]*) \}", svg)
     underlining = {name for name, rule in rules if "underline" in rule}
     pieces = re.findall(r'<text class="([\w-]+)"[^>]*>([^<]*)</text>', svg)
@@ -95,25 +95,28 @@ def test_command_prints_and_writes_a_picture(pretrained, command, capsys, tmp_pa
     ]
 
 
-def test_saved_agent_is_shown_as_it_is(pretrained, ppo_run, command, tmp_path, capsys) -> None:
-    """An agent that has changed much: its own colours, not those of the model it comes from."""
-    agent = PrioritizedKLPPO.load(ppo_run / "agent.zip", device="cpu")
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in agent.policy.language_model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    agent.save(tmp_path / "agent.zip")
-    colours = []
-    for policy in (agent.policy, load_policy(pretrained)):
-        plain, found = styles(PROBLEM, solution_certainty(policy, PROBLEM), 1)
-        visible = [style for character, style in zip(plain, found, strict=True) if style.bgcolor and character != "\n"]
-        colours.append({style.bgcolor.triplet.hex for style in visible})
-    command(inspect, *PROBLEM, "--model", tmp_path / "agent.zip", "--pretrained-digits", 1, "--svg", tmp_path / "a.svg")
-    drawn = set(re.findall(r"#[0-9a-f]{6}", (tmp_path / "a.svg").read_text()))
-    assert colours[0] <= drawn
-    assert not colours[1] <= drawn
-    command(inspect, *PROBLEM, "--model", tmp_path / "agent.zip", "--pretrained-digits", 1)  # no picture wanted
-    assert capsys.readouterr().out.count(solution(*PROBLEM)) == 2
+@pytest.mark.parametrize("completion", ["solution", "greedy", "sampled"])
+def test_run_is_shown_and_written_with_all_its_checkpoints(completion, ppo_run, command, capsys, tmp_path) -> None:
+    page = tmp_path / "new" / "page.html"
+    command(inspect, *PROBLEM, "--run", ppo_run, "--completion", completion, "--colour", "kl", "--html", page)
+    assert capsys.readouterr().out.startswith(prompt(*PROBLEM))
+    text = page.read_text()
+    assert text.count('"verdict":') == len(list(ppo_run.glob("**/agent*.zip"))) + 1
+
+
+def test_samples_are_those_of_the_seed(pretrained, command, capsys) -> None:
+    shown = []
+    for seed in (0, 0, 1, 2):
+        command(inspect, *PROBLEM, "--model", pretrained, "--completion", "sampled", "--seed", seed)
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert len(set(shown)) > 1
+
+
+@pytest.mark.parametrize("colour", ["kl", "value", "advantage"])
+def test_what_only_agents_have_is_refused_for_a_pretrained_model(colour, pretrained, command) -> None:
+    with pytest.raises(ValueError, match=r"colour must not be .* for a pre-trained model"):
+        command(inspect, *PROBLEM, "--model", pretrained, "--colour", colour)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +124,7 @@ def test_saved_agent_is_shown_as_it_is(pretrained, ppo_run, command, tmp_path, c
     [
         ((-1, 4), "operand a must be >= 0"),
         ((3, 4, "--model", "nowhere"), "'nowhere'"),
+        ((3, 4, "--run", "nowhere"), "'nowhere'"),
         ((12345, 4), "digits|positions"),  # longer than the position table
     ],
 )

@@ -1,12 +1,15 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from addition_gym import ScratchpadAddEnv
 from agents import PrioritizedKLPPO
 from policies.gpt2 import TINY
 from tests.train.helpers import hugging_face, same_weights, weights
+from train import model_folder
 from train.model_folder import load_policy, longest_digits, pretrained_digits, resolve_model
 
 
@@ -65,3 +68,48 @@ def test_policy_of_an_agent(ppo_run, pretrained) -> None:
 def test_model_that_does_not_exist(model, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"model must be 'tiny', a folder in Hugging Face format, .*: check the path"):
         load_policy(tmp_path / model)
+
+
+def test_hub_id_is_downloaded(pretrained, tmp_path, monkeypatch) -> None:
+    asked = []
+
+    def download(repo_id: str, allow_patterns: list[str]) -> str:
+        asked.append((repo_id, allow_patterns))
+        return str(pretrained)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_folder, "snapshot_download", download)
+    assert resolve_model("owner/some-model.v1") == pretrained
+    assert pretrained_digits("owner/some-model.v1") == 1
+    assert {repo_id for repo_id, _ in asked} == {"owner/some-model.v1"}
+    assert "*.safetensors" in asked[0][1]
+    assert not any("pkl" in pattern for pattern in asked[0][1])
+
+
+def test_what_is_no_hub_id_is_not_downloaded(pretrained, tmp_path, monkeypatch) -> None:
+    """Folders that exist, absolute and longer paths, agents, and single words."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_folder, "snapshot_download", lambda *_, **__: pytest.fail("it was downloaded"))
+    shutil.copytree(pretrained, tmp_path / "owner" / "name")
+    assert resolve_model("owner/name") == Path("owner/name")
+    for model in ("name", "runs/a/b", str(tmp_path / "name"), "owner/agent.zip"):
+        with pytest.raises(ValueError, match="is none of these"):
+            resolve_model(model)
+
+
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("offline"), OfflineModeIsEnabled("offline"), ConnectionError("no")])
+def test_hub_that_cannot_be_reached(error, monkeypatch) -> None:
+    def download(*_, **__) -> str:
+        raise error
+
+    monkeypatch.setattr(model_folder, "snapshot_download", download)
+    with pytest.raises(
+        ValueError, match=r"'owner/name' is not a path here, and could not be downloaded .* check the path or id"
+    ):
+        resolve_model("owner/name")
+
+
+def test_nanogpt_checkpoint_is_sent_to_export(tmp_path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"block_size": 64, "n_head": 2}))
+    with pytest.raises(ValueError, match=r"is a nanoGPT checkpoint: convert it with `python -m train.export"):
+        resolve_model(tmp_path)

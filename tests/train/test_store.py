@@ -26,7 +26,7 @@ def another_value(name: str) -> Any:
     if choices:
         return next(choice for choice in choices if choice != default)
     if default is None:
-        return {"run_folder": Path("some where/run")}.get(name, 3)
+        return {"run_folder": Path("some where/run"), "resume": Path("a run")}.get(name, 3)
     return {
         bool: lambda: not default,
         int: lambda: default + 1,
