@@ -40,11 +40,13 @@ def test_pictures_are_written_every_so_many_rollouts(rollouts, tmp_path) -> None
         def __init__(self):
             vars(self).update(certainty="negentropy", certainty_temperature=1.0, policy=random_policy(2))
             self.token_weights = SimpleNamespace(kl=certainty_power(150.0))
+            self.n_epochs = 1
             self._logger = configure(str(tmp_path), ["tensorboard", "csv"])
 
     callback = InspectorCallback(1, extra=1, every=2)
     callback.model = Agent()
     for step in range(rollouts):
+        callback.model._n_updates = step
         callback.on_rollout_end()
         callback.logger.dump(step)
     steps = [event.step for event in events(tmp_path).Images("inspector")]
