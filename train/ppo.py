@@ -108,7 +108,8 @@ class PPOArgs:
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
     resume: Path | None = None
-    """The folder of an interrupted run: go on with it, bit for bit on a CPU. All other arguments are those of that run."""
+    """The folder of an interrupted run: go on with it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for
+    rounding. All other arguments are those of that run."""
 
 
 BEFORE = "before.json"

@@ -1,4 +1,4 @@
-"""Checkpoints of fine-tuning, and how a run goes on from them: bit for bit on a CPU."""
+"""Checkpoints of fine-tuning, and how a run goes on from them: bit for bit on one CPU thread."""
 
 import csv
 import os

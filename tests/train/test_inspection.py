@@ -76,7 +76,9 @@ def test_quantities_are_those_of_a_slow_reading(temperature, text) -> None:
 
 
 def test_policy_that_is_its_reference_has_no_kl() -> None:
-    inspection = look(random_policy(2), solution(*PROBLEM))
+    policy = random_policy(2)
+    policy.reference.load_state_dict(policy.language_model.state_dict())
+    inspection = look(policy, solution(*PROBLEM))
     assert np.abs(inspection.quantities["kl"]).max() < 1e-6
     np.testing.assert_array_equal(inspection.log_probs, inspection.reference_log_probs)
     assert inspection.log_probs.shape == (len(solution(*PROBLEM)), VOCAB_SIZE)
