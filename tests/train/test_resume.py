@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import random
 import signal
 import subprocess
@@ -49,17 +48,8 @@ def assert_same_run(folder: Path, whole: Path) -> None:
         assert scalar(folder, tag) == scalar(whole, tag)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """With more, the last bits of a resumed run may differ."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def whole(one_thread, tmp_path_factory, pretrained) -> tuple[Path, list[str]]:
+def whole(tmp_path_factory, pretrained) -> tuple[Path, list[str]]:
     """An uninterrupted run, and its flags."""
     folder = tmp_path_factory.mktemp("resume") / "whole"
     flags = [*map(str, FLAGS), "--pretrained", str(pretrained)]
@@ -105,12 +95,11 @@ def test_killed_again_and_again_it_ends_the_same(whole, tmp_path) -> None:
     """SIGKILL at random moments, writing a checkpoint included."""
     folder, flags = whole
     run, clock = tmp_path / "run", random.Random(0)
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     kills = 0
     while not (run / "results.json").exists():
         resume = ["--resume", str(run)] if (run / "config.json").exists() else [*flags, "--run-folder", str(run)]
         with (tmp_path / "log").open("w") as log:
-            process = subprocess.Popen([sys.executable, "-m", "train.ppo", *resume], env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen([sys.executable, "-m", "train.ppo", *resume], stdout=log, stderr=log)
         seen = len(checkpoints(run / "checkpoints")) and checkpoints(run / "checkpoints")[-1]
         while kills < 3 and process.poll() is None:
             found = checkpoints(run / "checkpoints")
