@@ -284,7 +284,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range_schedule(self._current_progress_remaining)
         buffer = self.rollout_buffer
-        self._read_reference(buffer)
+        self._prepare_update(buffer)
         explained = explained_variance(buffer.values[buffer.mask], buffer.returns[buffer.mask])
 
         statistics = MaskedStatistics()
@@ -347,12 +347,12 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             statistics.add("objective/entropy", token_entropy.mean(), n_tokens)
         return loss
 
-    def _read_reference(self, buffer: EpisodeBuffer) -> None:
+    def _prepare_update(self, buffer: EpisodeBuffer) -> None:
         """What is computed once per rollout: the reference's logits, the advantages, the weights of the tokens."""
         for batch in buffer.batches(np.arange(self.n_episodes), self.max_batch_tokens):
             buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
-        tokens = buffer.token_batch(self.policy.temperature)
         if self.kl_in == "reward":
+            tokens = buffer.token_batch(self.policy.temperature)
             weights = self.token_weights.kl(tokens)
             penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
             buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
@@ -363,7 +363,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         for slot in SLOTS:
             buffer.weights[slot] = getattr(self.token_weights, slot)(tokens).cpu().numpy()
         certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
-        record_rollout(self.logger, tokens, self.token_weights.kl(tokens), self.token_weights.kl, certainty)
+        weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
+        record_rollout(self.logger, tokens, weights, self.token_weights.kl, certainty)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """As SB3's, but never below 0: the last rollout ends with its last episode, beyond ``total_timesteps``."""

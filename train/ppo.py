@@ -22,7 +22,7 @@ from train.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCal
 from train.model_folder import pretrained_digits, resolve_model
 from train.presets import parse
 from train.resume import CheckpointCallback, Interrupted, load_newest, run_logger
-from train.run_folder import make_run_folder, versions, write_json
+from train.run_folder import make_run_folder, resumed, versions, write_json
 
 
 @dataclass(frozen=True)
@@ -283,23 +283,9 @@ def train(args: PPOArgs, console: Console) -> Path:
     return folder
 
 
-def resumed(folder: Path) -> PPOArgs:
-    """The arguments of an interrupted run.
-
-    :raises ValueError: if the folder holds no run, or one that is done
-    """
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no config.json: check the path")
-    if (folder / "results.json").is_file():
-        raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
-    config = json.loads((folder / "config.json").read_text())
-    arch = tuple(config["value_net_arch"])
-    return PPOArgs(**{**config, "value_net_arch": arch, "run_folder": folder, "resume": folder})
-
-
 def main() -> None:
     args = parse(PRESETS, "Fine-tune a pre-trained model on longer numbers with prioritized-KL PPO.")
-    args = resumed(args.resume) if args.resume else args
+    args = resumed(PPOArgs, args.resume) if args.resume else args
     torch.manual_seed(args.seed)
     try:
         train(args, Console())

@@ -1,7 +1,6 @@
 """Pre-train a GPT-2 on the scratchpad by next-token prediction: ``python -m train.pretrain``."""
 
 import dataclasses
-import json
 import math
 import shlex
 import time
@@ -27,7 +26,7 @@ from train.data import packed_blocks
 from train.model_folder import PRETRAINING, load_policy
 from train.muon import Muon
 from train.presets import parse
-from train.run_folder import make_run_folder, versions, write_json
+from train.run_folder import make_run_folder, resumed, versions, write_json
 
 
 @dataclass(frozen=True)
@@ -254,20 +253,9 @@ def check(args: PretrainArgs) -> None:
     gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
 
 
-def resumed(folder: Path) -> PretrainArgs:
-    """The arguments of an interrupted run.
-
-    :raises ValueError: if the folder holds no run
-    """
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no config.json: check the path")
-    config = json.loads((folder / "config.json").read_text())
-    return PretrainArgs(**{**config, "run_folder": folder, "resume": folder})
-
-
 def main() -> None:
     args = parse(PRESETS, "Pre-train a GPT-2 on the scratchpad by next-token prediction.")
-    args = resumed(args.resume) if args.resume else args
+    args = resumed(PretrainArgs, args.resume) if args.resume else args
     check(args)
     console = Console()
     folder = args.resume or make_run_folder(args, "pretrain", args.run_folder)

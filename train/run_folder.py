@@ -9,9 +9,11 @@ import sys
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Args = TypeVar("Args")
 
 _PACKAGES = ("addition-gym", "gymnasium", "stable-baselines3", "torch", "transformers", "numpy")
 
@@ -34,6 +36,22 @@ def make_run_folder(args: Any, command: str, folder: Path | None) -> Path:
     (folder / "command.txt").write_text(shlex.join(["python", "-m", f"train.{command}", *sys.argv[1:]]) + "\n")
     write_json(folder / "versions.json", versions())
     return folder
+
+
+def resumed(arguments: type[Args], folder: Path) -> Args:
+    """The arguments of an interrupted run, to go on with it in its folder.
+
+    :param arguments: their dataclass, with fields ``run_folder`` and ``resume``
+    :param folder: the run folder
+    :raises ValueError: if the folder holds no run, or one that is done
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no config.json: check the path")
+    if (folder / "results.json").is_file():
+        raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
+    config = json.loads((folder / "config.json").read_text())
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    return arguments(**{**fields, "run_folder": folder, "resume": folder})
 
 
 def versions() -> dict[str, str]:

@@ -138,6 +138,11 @@ def test_resume_needs_a_run(command, tmp_path) -> None:
         command(pretrain, "--resume", tmp_path)
 
 
+def test_a_run_that_is_done_is_not_made_again(command, run) -> None:
+    with pytest.raises(ValueError, match="is done: start a new run"):
+        command(pretrain, "--resume", run)
+
+
 def test_optimizers_differ(tmp_path) -> None:
     models = []
     for change in ({"optimizer": "muon"}, {"optimizer": "adamw"}, {"optimizer": "adamw", "autocast": True}):
