@@ -46,7 +46,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     ``Box(0, VOCAB_SIZE - 1, (max_tokens,), int64)``: prompt and completion so far, padded right with ``PAD_TOKEN_ID``.
 
     ## Starting State
-    The prompt of a problem drawn from ``distribution``. ``reset(options={"operands": (a, b)})`` sets the problem instead.
+    The prompt of a problem drawn from ``distribution``. ``reset(options={"operands": (a, b)})`` sets the problem instead, and
+    ``{"operands": (a, b), "completion": text}`` starts in the middle of its scratchpad: the text is already written.
 
     ## Rewards
     0 until the end. At the end 1 if the result line is exactly that of the sum, otherwise 0 (``reward="binary"``, the
@@ -125,23 +126,25 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         """Start an episode.
 
         :param seed: seeds the problem stream; the same seed gives the same problems for ever
-        :param options: ``{"operands": (a, b)}`` sets the problem
+        :param options: ``{"operands": (a, b)}`` sets the problem; ``"completion"`` beside it, the text that is already written
         :return: the observation, int64 of shape ``(max_tokens,)``, and ``{"operands": (a, b)}``
-        :raises TypeError: if ``options`` is not a dict or an operand is not an int
-        :raises ValueError: if ``options`` has an unknown key, an operand is negative, or the solution does not fit into
-            ``max_tokens``
+        :raises TypeError: if ``options`` is not a dict, an operand is not an int, or the completion is not a string
+        :raises ValueError: if ``options`` has an unknown key, or a completion without operands; if an operand is negative, the
+            solution does not fit into ``max_tokens``, or the completion leaves nothing to write
         """
-        operands = check_options(options).get("operands")
-        problem = None if operands is None else check_problem(operands, self.max_tokens)
+        options = check_options(options)
+        problem = None if options.get("operands") is None else check_problem(options["operands"], self.max_tokens)
+        completion = check_completion(options.get("completion", ""), problem, self.max_tokens)
         super().reset(seed=seed)
         self._operands = problem or self.sampler.sample(self.np_random)
-        prompt = encode(scratchpad.prompt(*self._operands))
+        prompt = scratchpad.prompt(*self._operands)
+        written = encode(prompt + completion)
         self._tokens[:] = PAD_TOKEN_ID
-        self._tokens[: len(prompt)] = prompt
-        self._length = self._prompt_length = len(prompt)
+        self._tokens[: len(written)] = written
+        self._length, self._prompt_length = len(written), len(prompt)
         self._running = True
         if self.render_mode == "human":
-            print(decode(prompt), end="", flush=True)
+            print(prompt + completion, end="", flush=True)
         return self._tokens.copy(), {"operands": self._operands}
 
     def step(self, action: np.int64 | int) -> tuple[Tokens, float, bool, bool, dict[str, Any]]:
@@ -231,13 +234,13 @@ def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
     """Refuse reset options that would be silently ignored.
 
     :raises TypeError: if it is not a dict
-    :raises ValueError: if there is a key other than ``"operands"``
+    :raises ValueError: if there is a key other than ``"operands"`` and ``"completion"``
     """
     if options is not None and not isinstance(options, dict):
         raise TypeError(f"options must be a dict, but it is {options!r}: pass {{'operands': ...}}")
     for key in options or {}:
-        if key != "operands":
-            raise ValueError(f"options must hold only the key 'operands', but it holds {key!r}: remove it")
+        if key not in ("operands", "completion"):
+            raise ValueError(f"options must hold only the keys 'operands' and 'completion', but it holds {key!r}: remove it")
     return options or {}
 
 
@@ -259,6 +262,30 @@ def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
             "make the environment with more digits or max_tokens"
         )
     return a, b
+
+
+def check_completion(completion: Any, operands: tuple[int, int] | None, max_tokens: int) -> str:
+    """The text that an episode starts with behind its prompt, if something is left to write.
+
+    :param completion: ``""`` to start at the prompt
+    :param operands: the problem it belongs to, or None if that is still to be drawn
+    :raises TypeError: if it is not a string
+    :raises ValueError: if it is not empty and there are no operands, it holds characters that are not in the vocabulary, its
+        result line is complete, or it fills the budget
+    """
+    if not isinstance(completion, str):
+        raise TypeError(f"completion must be a string, but it is {completion!r}: pass the text behind the prompt")
+    if not completion:
+        return completion
+    if operands is None:
+        raise ValueError("completion needs operands, but there are none: pass {'operands': (a, b), 'completion': text}")
+    room = max_tokens - len(scratchpad.prompt(*operands))
+    if scratchpad.answer(completion) is not None or len(encode(completion)) >= room:
+        raise ValueError(
+            f"completion must leave something to write within {room} tokens, but it has {len(completion)} and its result line "
+            f"is {scratchpad.answer(completion)!r}: pass a shorter part of it"
+        )
+    return completion
 
 
 def end_of_episode(completion: str, operands: tuple[int, int], pretrained_digits: int) -> dict[str, Any]:

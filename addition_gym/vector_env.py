@@ -15,6 +15,7 @@ from addition_gym.env import (
     DEFAULT_DIGITS,
     Reward,
     Tokens,
+    check_completion,
     check_options,
     check_problem,
     end_of_episode,
@@ -90,21 +91,25 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         """Start an episode in every lane.
 
         :param seed: s seeds lane i with s + i; a sequence gives one seed a lane; None lets the streams go on
-        :param options: ``{"operands": [(a, b), ...]}`` sets the problem of every lane
+        :param options: ``{"operands": [(a, b), ...]}`` sets the problem of every lane; ``"completion"`` beside it, the texts
+            that are already written
         :return: observations, int64 of shape ``(num_envs, max_tokens)``, and ``{"operands": ...}``
         :raises TypeError, ValueError: as the scalar environment; ``ValueError`` if there is not one seed or problem a lane
         """
-        problems = check_options(options).get("operands")
-        if problems is not None and (not isinstance(problems, Sequence | np.ndarray) or len(problems) != self.num_envs):
-            raise ValueError(
-                f"operands must be a list of one pair for each of the num_envs = {self.num_envs} lanes, "
-                f"but it is {problems!r}: pass that many"
-            )
-        checked = None if problems is None else [check_problem(pair, self.max_tokens) for pair in problems]
+        options = check_options(options)
+        given = {
+            name: self._one_a_lane(name, options.get(name), default)
+            for name, default in (("operands", None), ("completion", ""))
+        }
+        problems = [None if pair is None else check_problem(pair, self.max_tokens) for pair in given["operands"]]
+        completions = [
+            check_completion(text, problem, self.max_tokens)
+            for text, problem in zip(given["completion"], problems, strict=True)
+        ]
         self._seed_lanes(seed)
         infos: dict[str, Any] = {}
         for row in range(self.num_envs):
-            self._start_episode(row, None if checked is None else checked[row])
+            self._start_episode(row, problems[row], completions[row])
             infos = self._add_info(infos, {"operands": self._operands[row]}, row)
         self._running = True
         return self._tokens.copy(), infos
@@ -171,6 +176,16 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         """The generator of every lane."""
         return tuple(self._rngs)
 
+    def _one_a_lane(self, name: str, values: Any, default: Any) -> Sequence[Any]:
+        if values is None:
+            return [default] * self.num_envs
+        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or len(values) != self.num_envs:
+            raise ValueError(
+                f"{name} must be a list of one for each of the num_envs = {self.num_envs} lanes, "
+                f"but it is {values!r}: pass that many"
+            )
+        return values  # type: ignore[return-value]
+
     def _seed_lanes(self, seed: int | Sequence[int | None] | None) -> None:
         if seed is None:
             seeds: list[int | None] = [None] * self.num_envs
@@ -187,10 +202,11 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
             if lane_seed is not None:
                 self._rngs[row], self._seeds[row] = seeding.np_random(int(lane_seed))
 
-    def _start_episode(self, row: int, operands: tuple[int, int] | None = None) -> None:
+    def _start_episode(self, row: int, operands: tuple[int, int] | None = None, completion: str = "") -> None:
         self._operands[row] = self.sampler.sample(self._rngs[row]) if operands is None else operands
-        prompt = encode(scratchpad.prompt(*self._operands[row]))
+        prompt = scratchpad.prompt(*self._operands[row])
+        written = encode(prompt + completion)
         self._tokens[row] = PAD_TOKEN_ID
-        self._tokens[row, : len(prompt)] = prompt
-        self._lengths[row] = self._prompt_lengths[row] = len(prompt)
-        self._scratch_closed[row] = False
+        self._tokens[row, : len(written)] = written
+        self._lengths[row], self._prompt_lengths[row] = len(written), len(prompt)
+        self._scratch_closed[row] = scratchpad.CLOSING in completion

@@ -16,7 +16,8 @@ from train.accuracy import problems_name
 from train.ppo import PRESETS, PPOArgs
 from train.presets import parse
 from train.report import draw, markdown_table, readme, rich_table
-from train.run_result import read_result, write_csv
+from train.run_folder import write_rows
+from train.run_result import read_result
 from train.scheduler import run_missing
 from train.store import Store
 from train.verdict import verdict
@@ -106,7 +107,7 @@ def summarize(
     longer = problems_name(args.ppo.extra_digits)
     output = args.output or Path("results") / args.experiment
     output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / "runs.csv", runs)
+    write_rows(output / "runs.csv", map(dataclasses.asdict, runs))
     (output / "table.md").write_text(f"{markdown_table(results, longer)}\n{answer}\n")
     draw(results, longer, output)
     (output / "README.md").write_text(readme(args.experiment, command, arms, results, list(done.values()), answer))

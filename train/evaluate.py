@@ -1,6 +1,5 @@
 """Measure the accuracy of a model or an agent, and how it fails: ``python -m train.evaluate``."""
 
-import csv
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from addition_gym import prompt
-from addition_gym.env import MAX_TOKENS_MARGIN
 from addition_gym.errors import CompletionError, completion_error
-from addition_gym.scratchpad import longest_text
 from policies import GPT2Policy
 from train.accuracy import (
     Accuracy,
@@ -31,8 +28,8 @@ from train.accuracy import (
     table,
 )
 from train.model_folder import load_policy, pretrained_digits
-from train.run_folder import versions, write_json
-from train.solve import Problem, solve
+from train.run_folder import versions, write_json, write_rows
+from train.solve import Problem, budget, solve
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,7 @@ def complete(policy: GPT2Policy, problems: Sequence[Problem], n_samples: int = 1
     :param deterministic: the most probable token (greedy), or a sample
     """
     repeated = [problem for problem in problems for _ in range(n_samples)]
-    digits = max(len(str(operand)) for problem in problems for operand in problem)
-    max_tokens = longest_text(digits) + MAX_TOKENS_MARGIN  # the budget of solve()
+    max_tokens = budget(problems)
     attempts = []
     for (a, b), info in zip(repeated, solve(policy, repeated, deterministic), strict=True):
         completion = info["text"][len(prompt(a, b)) :]
@@ -208,23 +204,15 @@ def write(folder: Path, kinds: Sequence[Kind], digits: int, arguments: Mapping[s
     """
     folder.mkdir(parents=True, exist_ok=True)
     accuracies, errors = measure_rows(kinds, digits), error_rows(kinds)
-    _write_csv(folder / "accuracies.csv", accuracies)
-    _write_csv(folder / "errors.csv", errors)
-    _write_csv(folder / "completions.csv", completion_rows(kinds))
+    write_rows(folder / "accuracies.csv", accuracies)
+    write_rows(folder / "errors.csv", errors)
+    write_rows(folder / "completions.csv", completion_rows(kinds))
     content = {"arguments": arguments, "pretrained_digits": digits, "accuracies": accuracies, "errors": errors}
     write_json(folder / "evaluation.json", {**content, "versions": versions()})
 
 
 def _n_problems(kind: Kind) -> int:
     return len(kind.attempts) // kind.n_samples
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        if rows:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def main() -> None:

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from addition_gym import PAD_TOKEN_ID, decode, encode, prompt, solution
-from addition_gym.env import MAX_TOKENS_MARGIN
-from addition_gym.scratchpad import answer, critical_tokens, first_error, is_correct, longest_text
+from addition_gym.scratchpad import answer, critical_tokens, first_error, is_correct
 from agents import PrioritizedKLPPO
 from agents.signals import ReferenceCertainty
 from agents.token_batch import TokenBatch
@@ -21,7 +20,7 @@ from agents.weightings import Weighting, certainty_power
 from policies import GPT2Policy
 from policies.policy import entropy
 from train.model_folder import AGENT, load_policy, resolve_model
-from train.solve import Problem, solve
+from train.solve import Problem, budget, solve
 
 Completion = Literal["solution", "greedy", "sampled"]
 Colour = Literal["certainty", "entropy", "surprisal", "kl", "weight", "value", "advantage"]
@@ -178,10 +177,8 @@ def complete(policy: GPT2Policy, problem: Problem, completion: Completion = "sol
     :return: int64 ``(T,)``
     :raises ValueError: if the problem does not fit into the model's position table
     """
-    digits = max(len(str(operand)) for operand in problem)
     n_positions = int(policy.language_model.config.n_positions)
-    budget = longest_text(digits) + MAX_TOKENS_MARGIN
-    needed = len(prompt(*problem)) + len(solution(*problem)) if completion == "solution" else budget
+    needed = len(prompt(*problem)) + len(solution(*problem)) if completion == "solution" else budget([problem])
     if needed > n_positions:
         raise ValueError(
             f"operands a and b must have a {completion} completion within the model's {n_positions} positions, but "
@@ -191,7 +188,7 @@ def complete(policy: GPT2Policy, problem: Problem, completion: Completion = "sol
         return encode(solution(*problem))
     text = solve(policy, [problem], deterministic=completion == "greedy")[0]["text"]
     tokens = encode(text)[len(prompt(*problem)) :]
-    ended_by_padding = answer(decode(tokens)) is None and len(text) < budget
+    ended_by_padding = answer(decode(tokens)) is None and len(text) < budget([problem])
     return np.append(tokens, PAD_TOKEN_ID) if ended_by_padding else tokens
 
 

@@ -9,8 +9,7 @@ from gymnasium import spaces
 from huggingface_hub import snapshot_download
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.env import MAX_TOKENS_MARGIN, token_space
-from addition_gym.scratchpad import longest_text
+from addition_gym.env import resolve_max_tokens, token_space
 from agents import PrioritizedKLPPO
 from policies import GPT2Policy
 from policies.gpt2 import TINY
@@ -93,7 +92,7 @@ def pretrained_digits(model: str | Path) -> int:
 def longest_digits(n_positions: int) -> int:
     """The longest operands, in digits, whose problems a model with so many positions can solve; 0 if it can solve none."""
     digits = 0
-    while longest_text(digits + 1) + MAX_TOKENS_MARGIN <= n_positions:
+    while resolve_max_tokens(None, digits + 1) <= n_positions:
         digits += 1
     return digits
 
@@ -108,6 +107,6 @@ def load_policy(model: str | Path, device: str = "cpu") -> GPT2Policy:
     path = resolve_model(model)
     if path.suffix == ".zip":
         return PrioritizedKLPPO.load(path, device=device).policy
-    shortest = token_space(longest_text(1) + MAX_TOKENS_MARGIN)  # any length does: evaluation brings its own
+    shortest = token_space(resolve_max_tokens(None, 1))  # any length does: evaluation brings its own
     policy = GPT2Policy(shortest, spaces.Discrete(VOCAB_SIZE), lambda _: 0.0, pretrained=path, pad_token_id=PAD_TOKEN_ID)
     return policy.to(torch.device(device))

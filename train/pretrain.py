@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.env import MAX_TOKENS_MARGIN
+from addition_gym.env import resolve_max_tokens
 from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import check_digits, longest_text
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, save_gpt2
@@ -158,7 +158,7 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
     itself under-trained, which a short second stage mends. If the folder holds a checkpoint, training goes on from there.
     """
     torch.manual_seed(args.seed)
-    n_positions = longest_text(args.longest_digits or args.digits + 3) + MAX_TOKENS_MARGIN
+    n_positions = resolve_max_tokens(None, args.longest_digits or args.digits + 3)
     config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
     model = build_gpt2(config).to(args.device)
     started = time.perf_counter()

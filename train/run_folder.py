@@ -1,11 +1,13 @@
 """A run folder: everything that says how a result was made."""
 
+import csv
 import dataclasses
 import json
 import os
 import platform
 import shlex
 import sys
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -66,3 +68,14 @@ def write_json(path: Path, content: Any) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
     os.replace(temporary, path)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write CSV, with the keys of the first row as its header; an empty file if there is no row."""
+    with path.open("w", newline="") as file:
+        writer = None
+        for row in rows:
+            if writer is None:
+                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)

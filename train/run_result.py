@@ -1,9 +1,8 @@
 """What a finished run of ``train.ppo`` found, in one row."""
 
 import csv
-import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +68,3 @@ def read_result(arm: str, seed: int, folder: Path, extra_digits: int, before: Ma
         kl=float(np.mean(kl[-LAST_ROLLOUTS:])),
         seconds=results["seconds"],
     )
-
-
-def write_csv(path: Path, results: Iterable[RunResult]) -> None:
-    """One row a run, one column a field."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(RunResult)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(result) for result in results)

@@ -4,46 +4,61 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from addition_gym import PAD_TOKEN_ID, ScratchpadAddVectorEnv, encode, prompt, solution
+from addition_gym.env import resolve_max_tokens
 from addition_gym.scratchpad import critical_tokens
 from policies import GPT2Policy
 
 Problem = tuple[int, int]
 
 
+def budget(problems: Sequence[Problem]) -> int:
+    """Tokens of prompt and completion together that :func:`solve` grants: those of the longest problem, and a margin."""
+    return resolve_max_tokens(None, max((len(str(operand)) for problem in problems for operand in problem), default=1))
+
+
 def solve(
-    policy: GPT2Policy, problems: Sequence[Problem], deterministic: bool = True, n_lanes: int = 64
+    policy: GPT2Policy,
+    problems: Sequence[Problem],
+    deterministic: bool = True,
+    n_lanes: int = 64,
+    completions: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Write a completion for every problem. All have the token budget of the longest.
 
     :param policy: decodes in eval mode
     :param problems: pairs of operands
     :param deterministic: the most probable token (greedy), or a sample
-    :param n_lanes: how many are solved at a time, problems of similar length together
+    :param n_lanes: how many are solved at a time, those with as much to write together
+    :param completions: text that is already written, by problem; none by default
     :return: the environment's final ``info`` of each problem, in order
     """
     policy.set_training_mode(False)
-    digits = max((len(str(operand)) for problem in problems for operand in problem), default=1)
-    by_length = sorted(range(len(problems)), key=lambda index: sum(len(str(operand)) for operand in problems[index]))
+    max_tokens = budget(problems)
+    given = [""] * len(problems) if completions is None else completions
+    to_write = [len(solution(*problem)) - len(text) for problem, text in zip(problems, given, strict=True)]
+    order = sorted(range(len(problems)), key=to_write.__getitem__)
     infos: list[dict[str, Any]] = [{} for _ in problems]
     for start in range(0, len(problems), n_lanes):
-        chosen = by_length[start : start + n_lanes]
-        for index, info in zip(
-            chosen, _solve_at_once(policy, [problems[i] for i in chosen], digits, deterministic), strict=True
-        ):
+        chosen = order[start : start + n_lanes]
+        env = ScratchpadAddVectorEnv(len(chosen), digits=1, distribution="identical", max_tokens=max_tokens)
+        obs, _ = env.reset(options={"operands": [problems[i] for i in chosen], "completion": [given[i] for i in chosen]})
+        for index, info in zip(chosen, _finish(policy, env, obs, deterministic), strict=True):
             infos[index] = info
     return infos
 
 
-def _solve_at_once(policy: GPT2Policy, problems: Sequence[Problem], digits: int, deterministic: bool) -> list[dict[str, Any]]:
-    env = ScratchpadAddVectorEnv(len(problems), digits=digits, distribution="identical")
-    cache = policy.make_cache(len(problems), env.max_tokens)
-    infos: list[dict[str, Any]] = [{} for _ in problems]
-    lanes = np.arange(len(problems))  # row i of the cache writes in lane lanes[i]
-    actions = np.zeros(len(problems), dtype=np.int64)
-    obs, _ = env.reset(options={"operands": list(problems)})
+def _finish(
+    policy: GPT2Policy, env: ScratchpadAddVectorEnv, obs: npt.NDArray[np.int64], deterministic: bool
+) -> list[dict[str, Any]]:
+    """The final ``info`` of the episode under way in each lane."""
+    cache = policy.make_cache(env.num_envs, env.max_tokens)
+    infos: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
+    lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
+    actions = np.zeros(env.num_envs, dtype=np.int64)
     while len(lanes):
         actions[lanes] = policy.decode(obs[lanes], cache, deterministic).actions.cpu().numpy()
         obs, _, terminations, _, step_infos = env.step(actions)

@@ -1,3 +1,4 @@
+import csv
 import json
 import platform
 import re
@@ -13,7 +14,7 @@ import stable_baselines3
 import torch
 import transformers
 
-from train.run_folder import make_run_folder, versions, write_json
+from train.run_folder import make_run_folder, versions, write_json, write_rows
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,11 @@ def test_json_for_people(tmp_path) -> None:
     assert json.loads(text) == {"path": "a/b", "list": [1, 2.5]}
     assert text.startswith('{\n  "path"')
     assert text.endswith("}\n")
+
+
+def test_rows_are_csv(tmp_path):
+    write_rows(tmp_path / "rows.csv", iter([{"arm": "no KL", "gain": 12.5}, {"arm": "a,b", "gain": -3.0}]))
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [{"arm": "no KL", "gain": "12.5"}, {"arm": "a,b", "gain": "-3.0"}]
+    write_rows(tmp_path / "rows.csv", [])
+    assert (tmp_path / "rows.csv").read_text() == ""

@@ -1,10 +1,9 @@
-import csv
 import json
 
 import pytest
 
 from tests.train.made_up_runs import BEFORE, result, write_run
-from train.run_result import read_result, write_csv
+from train.run_result import read_result
 
 
 @pytest.mark.parametrize(("extra_digits", "name"), [(1, "N+1"), (2, "N+2")])
@@ -29,11 +28,3 @@ def test_run_without_evaluation(tmp_path) -> None:
     (tmp_path / "results.json").write_text('{"before": {}, "after": {}}')
     with pytest.raises(ValueError, match=rf"folder must hold accuracies after training, but '{tmp_path}' does not"):
         read_result("any", 0, tmp_path, 1, BEFORE)
-
-
-def test_csv(tmp_path) -> None:
-    write_csv(tmp_path / "runs.csv", [result("no KL", 0, 12.5), result("oracle", 1, -3.0, retention=-1.0, kl=4.5)])
-    with (tmp_path / "runs.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["arm"], row["seed"], float(row["gain"])) for row in rows] == [("no KL", "0", 12.5), ("oracle", "1", -3.0)]
-    assert (float(rows[1]["retention"]), float(rows[1]["kl"]), float(rows[1]["seconds"])) == (-1, 4.5, 360)

@@ -1,0 +1,333 @@
+"""Which tokens are critical, measured instead of presumed: ``python -m train.criticality``.
+
+The environment is set into the middle of a right solution, and the policy goes on by itself. With V(t) the probability that it
+then succeeds, given t right tokens, the *criticality* of token t is the share of successes that are lost there::
+
+    criticality(t) = 1 - V(t) / V(t + 1),    V(T) = 1
+
+and ``-log V(0)``, what the policy fails by in all, is the sum of ``-log(1 - criticality(t))``. V follows backwards from
+
+    V(t) = pi(right) V(t + 1)  +  sum over wrong tokens a of  pi(a) Q(t, a)
+
+exactly, but for Q(t, a), the success behind a first wrong token, which rollouts measure, and for wrong tokens rarer than
+:data:`RARE`, which count as failures.
+"""
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import rankdata
+
+from addition_gym import PAD_TOKEN_ID, decode, encode, solution
+from addition_gym.scratchpad import answer
+from agents.losses import certainty_of
+from agents.signals import ReferenceCertainty
+from agents.weightings import certainty_power
+from policies import GPT2Policy
+from train.accuracy import check_count, fitting_extras, held_out_problems, problems_name
+from train.aggregate import Estimate
+from train.inspection import Inspection, inspect
+from train.model_folder import load_policy, pretrained_digits
+from train.plot import COLOURS
+from train.run_folder import versions, write_json, write_rows
+from train.solve import solve
+
+RARE = 1e-3
+"""Wrong tokens below this probability count as failures."""
+CRITICAL = 0.05
+"""A token is called critical from this criticality on: one success in twenty is lost there."""
+RESAMPLES = 1000
+PLACES = 10
+"""How many places the terminal shows."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CriticalityArgs:
+    model: str = "tiny"
+    """The bundled model (tiny), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on the
+    Hugging Face hub (owner/name)."""
+    pretrained_digits: int | None = None
+    """N; by default what the model's folder or the agent's run folder says."""
+    extra_digits: int = 1
+    """k: held-out problems of the paper's mixture of N+k digits."""
+    problems: int = 50
+    """How many."""
+    samples: int = 4
+    """Rollouts behind every first wrong token."""
+    seed: int = 0
+    """Of problems and rollouts."""
+    device: str = "cpu"
+    """Where to run, such as cpu or cuda."""
+    output: Path | None = None
+    """Write tokens.csv, auroc.csv, criticality.json and criticality.png to this folder."""
+
+
+@dataclass(frozen=True)
+class Criticality:
+    """The right solution of a problem, of T tokens, and what the policy would make of it."""
+
+    inspection: Inspection
+    success: Floats
+    """V(t), 0 to 1, ``(T + 1,)``: the probability of success after t right tokens."""
+
+    @property
+    def criticality(self) -> Floats:
+        """``1 - V(t) / V(t + 1)``, ``(T,)``; below 0 where the policy's own choice is the better one."""
+        return 1 - self.success[:-1] / self.success[1:]
+
+    @property
+    def lost(self) -> Floats:
+        """``-log(1 - criticality)``, ``(T,)``; its sum is ``-log V(0)``."""
+        return np.log(self.success[1:] / self.success[:-1])
+
+    @property
+    def on_critical_tokens(self) -> npt.NDArray[np.bool_]:
+        """Where the task itself has a critical token, ``(T,)``."""
+        return np.isin(np.arange(len(self.inspection.tokens)), list(self.inspection.critical))
+
+    def signals(self) -> dict[str, Floats]:
+        """What could tell a critical token without a rollout; the higher, the more critical. Each ``(T,)``."""
+        reference = torch.from_numpy(self.inspection.reference_log_probs)
+        quantities = self.inspection.quantities
+        found = {
+            "certainty, negentropy": -certainty_of(reference, "negentropy", 1.0).numpy(),
+            "certainty, min-entropy": -certainty_of(reference, "min_entropy", 1.0).numpy(),
+            "entropy of the policy": quantities["entropy"],
+            "KL to the reference": quantities["kl"],
+            "surprisal of the right token": quantities["surprisal"],
+            "the task's critical tokens": self.on_critical_tokens,
+        }
+        return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+
+
+def measure(policy: GPT2Policy, inspections: Sequence[Inspection], samples: int) -> list[Criticality]:
+    """Probabilities of success all along right solutions.
+
+    :param policy: which the inspections are of
+    :param inspections: of right solutions
+    :param samples: rollouts behind every first wrong token
+    """
+    detours = [  # problem, position, wrong token
+        (index, int(position), int(token))
+        for index, inspection in enumerate(inspections)
+        for position, token in np.argwhere(np.exp(inspection.log_probs) >= RARE)
+        if token != inspection.tokens[position]
+    ]
+    detour_success = _success_behind(policy, inspections, detours, samples)
+    found = []
+    for index, inspection in enumerate(inspections):
+        probabilities = np.exp(inspection.log_probs.astype(np.float64))
+        gained = np.zeros(len(inspection.tokens))  # through wrong tokens
+        for (of, position, token), success in zip(detours, detour_success, strict=True):
+            if of == index:
+                gained[position] += probabilities[position, token] * success
+        success = np.ones(len(inspection.tokens) + 1)
+        for t in reversed(range(len(inspection.tokens))):
+            success[t] = probabilities[t, inspection.tokens[t]] * success[t + 1] + gained[t]
+        found.append(Criticality(inspection, success))
+    return found
+
+
+def _success_behind(
+    policy: GPT2Policy, inspections: Sequence[Inspection], detours: Sequence[tuple[int, int, int]], samples: int
+) -> Floats:
+    """Q, the share of rollouts that succeed behind each first wrong token, ``(n_detours,)``."""
+    success = np.zeros(len(detours))
+    rollouts: list[tuple[int, tuple[int, int], str]] = []
+    for detour, (index, position, token) in enumerate(detours):
+        inspection = inspections[index]
+        text = inspection.text[:position] + decode(np.array([token]))
+        if token != PAD_TOKEN_ID and answer(text) is None:  # otherwise the episode ends, and has failed
+            rollouts += [(detour, inspection.problem, text)] * samples
+    infos = solve(
+        policy, [problem for _, problem, _ in rollouts], deterministic=False, completions=[text for *_, text in rollouts]
+    )
+    for (detour, _, _), info in zip(rollouts, infos, strict=True):
+        success[detour] += info["is_success"] / samples
+    return success
+
+
+def auroc(score: npt.ArrayLike, critical: npt.ArrayLike) -> float:
+    """Area under the ROC curve: the probability that a critical token has the higher score, ties counted half.
+
+    :param score: ``(n,)``
+    :param critical: bool ``(n,)``
+    :return: NaN if all tokens are alike
+    """
+    scores, labels = np.asarray(score), np.asarray(critical)
+    critical_tokens, others = labels.sum(), (~labels).sum()
+    if not critical_tokens or not others:
+        return math.nan
+    return float((rankdata(scores)[labels].mean() - (critical_tokens + 1) / 2) / others)
+
+
+def aurocs(found: Sequence[Criticality], seed: int = 0) -> dict[str, Estimate]:
+    """AUROC of every signal, with 95% bootstrap intervals over problems.
+
+    :param found: at least one
+    :param seed: of the resampling
+    """
+    labels = [each.criticality >= CRITICAL for each in found]
+    signals = [each.signals() for each in found]
+    draws = np.random.default_rng(seed).integers(0, len(found), size=(RESAMPLES, len(found)))
+    estimates = {}
+    for name in signals[0]:
+
+        def of(chosen: Iterable[int], name: str = name) -> float:
+            return auroc(np.concatenate([signals[i][name] for i in chosen]), np.concatenate([labels[i] for i in chosen]))
+
+        low, high = np.nanquantile([of(draw) for draw in draws], [0.025, 0.975])
+        estimates[name] = Estimate(of(range(len(found))), float(low), float(high))
+    return estimates
+
+
+def place(text: str, position: int) -> str:
+    """Where a token of a solution stands, such as ``"line 2, list of operand 1"``.
+
+    :param text: the solution
+    :param position: of the token
+    """
+    lines, index = text.split("\n"), text[:position].count("\n")
+    end = lines.index("</scratch>") - 1
+    if index > end + 1:
+        return "result line"
+    if not 2 <= index <= end:
+        return "frame"
+    written = text[:position].split("\n")[-1]
+    lists = ("list of operand 1", "list of operand 2", "list A")
+    in_list = written.count("[") > written.count("]")
+    name = "END line" if index == end else f"line {index - 1}"
+    return f"{name}, {lists[written.count('[') - 1] if in_list else 'outside the lists'}"
+
+
+def lost_by_place(found: Sequence[Criticality]) -> dict[str, float]:
+    """Share of everything lost, 0 to 1, by place, the largest first."""
+    shares: dict[str, float] = defaultdict(float)
+    total = sum(float(each.lost.sum()) for each in found)
+    for each in found:
+        for position, lost in enumerate(each.lost):
+            shares[place(each.inspection.text, position)] += float(lost) / total
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def token_rows(found: Sequence[Criticality]) -> Iterator[dict[str, Any]]:
+    """One row a token: the problem, the place, V before and after it, its criticality, and all signals."""
+    for each in found:
+        signals, criticality = each.signals(), each.criticality
+        for position, token in enumerate(each.inspection.text):
+            yield {
+                "a": each.inspection.problem[0],
+                "b": each.inspection.problem[1],
+                "position": position,
+                "place": place(each.inspection.text, position),
+                "token": token,
+                "success_before": each.success[position],
+                "success_after": each.success[position + 1],
+                "criticality": criticality[position],
+                **{name: values[position] for name, values in signals.items()},
+            }
+
+
+def summary(found: Sequence[Criticality]) -> str:
+    """The numbers behind the table, in a sentence each."""
+    labels = np.concatenate([each.criticality >= CRITICAL for each in found])
+    task = np.concatenate([each.on_critical_tokens for each in found])
+    lost = np.concatenate([each.lost for each in found])
+    return (
+        f"The policy succeeds with probability {np.mean([each.success[0] for each in found]):.3f}. "
+        f"{labels.sum()} of {len(labels)} tokens of {len(found)} solutions are critical (criticality >= {CRITICAL}), "
+        f"{(labels & task).sum()} of them among the task's {task.sum()} critical tokens, "
+        f"which hold {lost[task].sum() / lost.sum():.0%} of all that is lost."
+    )
+
+
+def tables(estimates: Mapping[str, Estimate], places: Mapping[str, float]) -> list[Table]:
+    """AUROC of the signals, and where successes are lost."""
+    first = Table(title="How well a signal finds the critical tokens", caption="95% bootstrap intervals over problems")
+    first.add_column("signal")
+    first.add_column("AUROC", justify="right")
+    for name, estimate in estimates.items():
+        first.add_row(name, f"{estimate:.3f}")
+    second = Table(title="Where successes are lost", caption="shares of the sum of -log(1 - criticality)")
+    second.add_column("place")
+    second.add_column("share", justify="right")
+    for name, share in list(places.items())[:PLACES]:
+        second.add_row(name, f"{share:.1%}")
+    return [first, second]
+
+
+def draw(found: Sequence[Criticality], estimates: Mapping[str, Estimate], path: Path) -> None:
+    """Criticality against certainty, a dot a token, and the AUROC of the signals."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    certainty = np.concatenate([each.inspection.quantities["certainty"] for each in found])
+    criticality = np.concatenate([each.criticality for each in found])
+    task = np.concatenate([each.on_critical_tokens for each in found])
+    for chosen, label, marker, colour in (
+        (~task, "other", "o", COLOURS[0]),
+        (task, "critical by the task's rule", "^", COLOURS[5]),
+    ):
+        left.plot(certainty[chosen], criticality[chosen], marker, color=colour, markersize=4, alpha=0.5, label=label)
+    left.axhline(CRITICAL, color="black", linestyle=":", linewidth=1, label=f"critical from {CRITICAL} on")
+    left.set(xlabel="certainty of the reference (negentropy, 0 to 1)", ylabel="criticality (share of successes lost)")
+    left.grid(alpha=0.3)
+    left.legend(fontsize=8)
+    names = list(estimates)[::-1]
+    for row, name in enumerate(names):
+        estimate = estimates[name]
+        right.plot([estimate.low, estimate.high], [row, row], color="black")
+        right.plot(estimate.value, row, "o", color=COLOURS[0], markersize=8)
+    right.axvline(0.5, color="black", linestyle=":", linewidth=1)
+    right.set(yticks=range(len(names)), yticklabels=names, xlim=(None, 1.01), xlabel="AUROC (0.5: chance; 95% intervals)")
+    right.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    args = tyro.cli(CriticalityArgs, description="Which tokens are critical, by rollouts from the middle of right solutions.")
+    check_count(args.problems)
+    if args.samples < 1:
+        raise ValueError(f"samples must be >= 1, but it is {args.samples}: pass a number of rollouts")
+    torch.manual_seed(args.seed)
+    digits = pretrained_digits(args.model) if args.pretrained_digits is None else args.pretrained_digits
+    policy = load_policy(args.model, args.device)
+    if args.extra_digits not in fitting_extras(policy, digits, [args.extra_digits]):
+        raise ValueError(f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it")
+    console = Console()
+    problems = held_out_problems(digits, args.extra_digits, args.problems, args.seed)
+    weighting, certainty = certainty_power(150.0), ReferenceCertainty()
+    inspections = [inspect(policy, problem, encode(solution(*problem)), digits, weighting, certainty) for problem in problems]
+    with console.status("Rollouts behind every wrong token"):
+        found = measure(policy, inspections, args.samples)
+        estimates, places = aurocs(found, args.seed), lost_by_place(found)
+    console.print(f"{args.model}, N = {digits}, {problems_name(args.extra_digits)} digits.", summary(found))
+    for table in tables(estimates, places):
+        console.print(table)
+    if args.output is not None:
+        args.output.mkdir(parents=True, exist_ok=True)
+        write_rows(args.output / "tokens.csv", token_rows(found))
+        write_rows(args.output / "auroc.csv", ({"signal": name, **dataclasses.asdict(e)} for name, e in estimates.items()))
+        content = {"arguments": dataclasses.asdict(args), "summary": summary(found), "lost_by_place": places}
+        write_json(args.output / "criticality.json", {**content, "versions": versions()})
+        draw(found, estimates, args.output / "criticality.png")
+        console.print(f"Written to {args.output}")
+
+
+if __name__ == "__main__":
+    main()
