@@ -58,8 +58,12 @@ def to_flags(args: Any) -> list[str]:
 
 
 @cache
-def _weights_digest(model: Path) -> str:
-    """SHA-256 of a model's configuration and weights."""
+def weights_digest(model: Path) -> str:
+    """SHA-256 of a model's configuration and weights.
+
+    :param model: its folder
+    :raises ValueError: if it has no weights
+    """
     weights = sorted(model.glob("*.safetensors"))
     if not weights:
         raise ValueError(f"pretrained must hold weights (*.safetensors), but {str(model)!r} does not: check the path")
@@ -75,7 +79,7 @@ def scientific(args: PPOArgs) -> dict[str, Any]:
     :raises ValueError: if the pre-trained model does not exist, has no weights, or does not say its N
     """
     found = {name: value for name, value in dataclasses.asdict(args).items() if name not in NOT_SCIENCE}
-    found["pretrained"] = _weights_digest(resolve_model(args.pretrained))
+    found["pretrained"] = weights_digest(resolve_model(args.pretrained))
     if args.pretrained_digits is None:
         found["pretrained_digits"] = pretrained_digits(args.pretrained)
     return found

@@ -1,0 +1,50 @@
+"""What a target of the reproduction leaves behind: numbers, a picture, and a paragraph."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from train.run_folder import versions, write_rows
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A table or a figure."""
+
+    title: str
+    caption: str
+    """One paragraph: what it shows, our numbers beside the paper's."""
+    rows: Sequence[Mapping[str, Any]]
+    """The numbers, for CSV."""
+    figure: Figure
+    table: Sequence[Sequence[str]] = ()
+    """A header and rows for the page; none if the picture says it all."""
+
+    def write(self, folder: Path, name: str, command: str, seconds: float) -> None:
+        """Write ``<name>.csv``, ``<name>.png`` and ``<name>.md``.
+
+        :param folder: made if need be
+        :param name: of the target
+        :param command: that made it
+        :param seconds: it took, without what was there before
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        write_rows(folder / f"{name}.csv", self.rows)
+        self.figure.savefig(folder / f"{name}.png", dpi=150)
+        plt.close(self.figure)
+        made = ", ".join(f"{package} {version}" for package, version in versions().items())
+        parts = [f"# {self.title}", self.caption, markdown(self.table), f"![{self.title}]({name}.png)"]
+        parts.append(f"Made by `{command}` in {seconds / 60:.1f} minutes, without what was there before; {made}.")
+        (folder / f"{name}.md").write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A header and rows as a Markdown table; nothing for nothing."""
+    if not table:
+        return ""
+    lines = [table[0], ["---"] * len(table[0]), *table[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

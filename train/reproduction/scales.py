@@ -1,0 +1,69 @@
+"""How large a reproduction is: which models it pre-trains, and how it fine-tunes them."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from train import ppo, pretrain
+from train.ppo import PPOArgs
+from train.pretrain import PretrainArgs
+
+ScaleName = Literal["tiny", "nano", "paper"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A size of model, and what belongs to it."""
+
+    name: ScaleName
+    digits: tuple[int, ...]
+    """N of the models of Tables 4 and 5 and Figs. 2 and 3."""
+    certainty_digits: tuple[int, ...]
+    """N of the models of Table 1."""
+    focus: int
+    """N of the model of all other figures and checks."""
+    pretrain: PretrainArgs
+    """But for its ``digits``."""
+    ppo: PPOArgs
+    """Of Figs. 4, 6 and 7 and the checks, but for model, seed, weighting and exponent."""
+    comparison_kl_coef: float
+    """Of Fig. 3, which compares pre-trained models under the standard penalty."""
+    comparison_extra_digits: int
+    """k of Fig. 3."""
+
+
+SCALES: dict[ScaleName, Scale] = {
+    "tiny": Scale(
+        "tiny",
+        digits=(3, 4, 5),
+        certainty_digits=(3, 4, 5),
+        focus=5,
+        pretrain=pretrain.PRESETS["tiny"],
+        ppo=dataclasses.replace(
+            ppo.PRESETS["tiny"], total_timesteps=500_000, eval_problems=300, eval_before=False, kl_coef=0.2
+        ),
+        comparison_kl_coef=0.2,
+        comparison_extra_digits=1,
+    ),
+    "nano": Scale(
+        "nano",
+        digits=(5, 6, 7),
+        certainty_digits=(5, 6, 7),
+        focus=7,
+        pretrain=dataclasses.replace(pretrain.PRESETS["paper"], n_layer=6, n_head=6, n_embd=384),
+        ppo=dataclasses.replace(ppo.PRESETS["tiny"], eval_before=False, kl_coef=0.2, device="cuda"),
+        comparison_kl_coef=0.2,
+        comparison_extra_digits=1,
+    ),
+    "paper": Scale(
+        "paper",
+        digits=(7, 9, 11, 13),
+        certainty_digits=(3, 5, 7),
+        focus=7,
+        pretrain=pretrain.PRESETS["paper"],
+        ppo=dataclasses.replace(ppo.PRESETS["paper"], eval_before=False),
+        comparison_kl_coef=10.0,
+        comparison_extra_digits=2,
+    ),
+}
+"""tiny is the size of the bundled model, nano that of Lee et al. (10.6M parameters), paper that of the paper (85M)."""
