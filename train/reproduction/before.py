@@ -204,9 +204,10 @@ def fig_5(workshop: Workshop) -> Artefact:
             for position, (token, value) in enumerate(zip(inspection.text, certainty, strict=True))
         ]
     caption = (
-        f"Greedy completions of three {digits + 1}-digit problems by the model of N = {digits}: the more orange, the less certain "
-        f"(white 1, full orange {1 - UNSURE:g} and less). Boxed: critical tokens by the task's rule; crossed out: the first "
-        "error; dots are spaces. The paper's Fig. 5 shows such outputs of its own models, green where certain and red where not."
+        f"Greedy completions of three {digits + 1}-digit problems by the model of N = {digits}: the more orange, the less "
+        f"certain (white 1, full orange {1 - UNSURE:g} and less). Boxed: critical tokens by the task's rule; crossed out: the "
+        "first error; dots are spaces. The paper's Fig. 5 shows such outputs of its own models, green where certain and red "
+        "where not."
     )
     return Artefact("Figure 5: outputs coloured by certainty", caption, rows, figure)
 

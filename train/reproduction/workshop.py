@@ -26,6 +26,9 @@ from train.store import Store, to_flags, weights_digest
 PUBLISHED_MODELS = Path("results/models")
 """Pre-trained models that come with the repository, ``<scale>-<N>`` each; the bundled one is the tiny one of N = 5."""
 
+PRETRAINED = "pretrained"
+"""Folder of a store for the models that are made here."""
+
 
 @dataclass(frozen=True)
 class Workshop:
@@ -54,7 +57,7 @@ class Workshop:
             return "tiny"
         if (PUBLISHED_MODELS / name).is_dir():
             return str(PUBLISHED_MODELS / name)
-        folder = self.store.root / "pretrained" / name
+        folder = self.store.root / PRETRAINED / name
         if not (folder / "results.json").is_file():
             self._pretrain(dataclasses.replace(self.scale.pretrain, digits=digits, device=self.device, run_folder=folder))
         return str(folder / "model")
