@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 from stable_baselines3.common.logger import Figure as LoggedFigure
 
@@ -10,7 +9,8 @@ from agents import PrioritizedKLPPO
 from agents.signals import ReferenceCertainty
 from train.accuracy import held_out_problems
 from train.callbacks import RolloutCallback
-from train.inspection import QUANTITIES, Colour, Inspection, complete, inspect, rgb
+from train.draw_text import draw_text
+from train.inspection import QUANTITIES, Colour, Inspection, complete, inspect
 
 
 class InspectorCallback(RolloutCallback):
@@ -40,32 +40,18 @@ class InspectorCallback(RolloutCallback):
 
 
 def draw(inspection: Inspection, colours: Sequence[Colour]) -> Figure:
-    """The text once for every quantity, as :func:`train.inspect.coloured` shows it; critical tokens are underlined.
+    """The text once for every quantity; critical tokens are boxed.
 
     :param inspection: of a completion
     :param colours: the quantities
     :return: a figure of one panel each, one below the other
     """
-    lines = inspection.text.strip("\n").split("\n")
-    height, width = len(lines), max(map(len, lines))
-    figure = Figure(figsize=(0.105 * width, 0.22 * (height + 1) * len(colours)), facecolor="white")
+    height = inspection.text.count("\n") + 1
+    figure = Figure(figsize=(9, 0.25 * (height + 1) * len(colours)), layout="constrained")
     for axes, colour in zip(figure.subplots(len(colours), squeeze=False)[:, 0], colours, strict=True):
-        cells = np.full((height, width, 3), 255)
-        row, column = -1, 0  # the completion starts with a line break
-        for position, character in enumerate(inspection.text):
-            if character == "\n":
-                row, column = row + 1, 0
-                continue
-            cells[row, column] = rgb(QUANTITIES[colour].shade(float(inspection.quantities[colour][position])))
-            if character != " ":
-                axes.text(column, row, character, family="monospace", fontsize=9, ha="center", va="center_baseline")
-            if position in inspection.critical:
-                axes.plot([column - 0.4, column + 0.4], [row + 0.45] * 2, color="black", linewidth=1.5)
-            column += 1
-        axes.imshow(cells, aspect="auto")
+        shades = [QUANTITIES[colour].shade(float(value)) for value in inspection.quantities[colour][: len(inspection.text)]]
+        draw_text(axes, inspection.text, shades, inspection.critical)
         axes.set_title(f"{inspection.problem[0]}+{inspection.problem[1]}, {_scale(colour)}", loc="left", fontsize=9)
-        axes.axis("off")
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.9 / ((height + 1) * len(colours)), hspace=1.1 / height)
     return figure
 
 

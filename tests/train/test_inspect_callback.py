@@ -1,6 +1,5 @@
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from stable_baselines3.common.logger import configure
 
@@ -20,15 +19,15 @@ def test_picture_shows_every_token_on_its_colour() -> None:
     inspection.quantities["kl"][:] = 1
     inspection.quantities["weight"][:] = 1
     figure = draw(inspection, ("kl", "weight"))
-    lines = solution(*PROBLEM).strip("\n").split("\n")
+    text = solution(*PROBLEM)
+    places = [(x, y) for y, line in enumerate(text.split("\n")[:-1]) for x in range(len(line) + 1)]
     for axes, colour in zip(figure.axes, ((247, 103, 7), (255, 255, 255)), strict=True):
-        written = {(round(text.get_position()[1]), round(text.get_position()[0])): text.get_text() for text in axes.texts}
-        assert written == {(y, x): c for y, line in enumerate(lines) for x, c in enumerate(line) if c != " "}
-        cells = np.asarray(axes.images[0].get_array())
-        for y, line in enumerate(lines):
-            assert (cells[y, : len(line)] == colour).all()
-            assert (cells[y, len(line) :] == 255).all()
-        assert len(axes.lines) == len(critical(PROBLEM, 1))
+        assert "".join(written.get_text() for written in axes.texts) == text.replace("\n", "↵").replace(" ", "·")
+        assert [(round(x - 0.5), round(-y - 0.55)) for x, y in (written.get_position() for written in axes.texts)] == places
+        assert [cell.get_xy() for cell in axes.patches] == [(x, -y - 1) for x, y in places]
+        assert {tuple(round(255 * channel) for channel in cell.get_facecolor()[:3]) for cell in axes.patches} == {colour}
+        boxed = {position for position, cell in enumerate(axes.patches) if cell.get_edgecolor()[3] == 1}
+        assert boxed == set(critical(PROBLEM, 1))
     assert figure.axes[0].get_title(loc="left") == "13+4, KL (white 0, orange 1)"
 
 

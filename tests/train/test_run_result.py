@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.train.made_up_runs import BEFORE, result, write_run
+from tests.train.made_up_runs import BEFORE, write_run
 from train.run_result import read_result
 
 

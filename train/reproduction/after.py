@@ -45,9 +45,9 @@ def final_accuracy(runs: Sequence[Path], problems: str) -> Estimate:
     return interquartile_mean([100 * result["after"][problems]["accuracy"] for result in results])
 
 
-def last(runs: Sequence[Path], column: str) -> float:
+def last(runs: Sequence[Path], column: str) -> Estimate:
     """Interquartile mean over runs of what they logged last."""
-    return interquartile_mean([read_curve(run, column)[1][-1] for run in runs]).value
+    return interquartile_mean([read_curve(run, column)[1][-1] for run in runs])
 
 
 def finals(found: Runs, extra: int) -> str:
@@ -122,7 +122,7 @@ def fig_7(workshop: Workshop) -> Artefact:
     figure.supxlabel("episodes")
     figure.supylabel("probability of the right comma (0 to 1)")
     ends = {
-        arm: ", ".join(f"{last(runs, f'critical/line{line}_operand{operand}_comma'):.2f}" for line, operand in COMMAS)
+        arm: ", ".join(f"{last(runs, f'critical/line{line}_operand{operand}_comma').value:.2f}" for line, operand in COMMAS)
         for arm, runs in found.items()
     }
     caption = (
@@ -193,7 +193,7 @@ def check_2(workshop: Workshop) -> Artefact:
     figure, panels = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
     rows: Rows = []
     for axes, (column, label) in zip(panels, measures.items(), strict=True):
-        values = [interquartile_mean([read_curve(run, column)[1][-1] for run in runs]) for runs in found.values()]
+        values = [last(runs, column) for runs in found.values()]
         _draw_estimates(axes, list(found), values, 0)
         axes.set_ylabel(label)
         rows += [{"exponent": arm, "column": column, **vars(value)} for arm, value in zip(found, values, strict=True)]
@@ -216,9 +216,7 @@ def check_3(workshop: Workshop) -> Artefact:
     rows = draw_bands(axes, found, KL)
     axes.set(xlabel="episodes", ylabel="KL to the reference (nats per episode)", yscale="symlog", ylim=(0, None))
     axes.legend()
-    ends = "; ".join(
-        f"{arm} {interquartile_mean([read_curve(run, KL)[1][-1] for run in runs]):.1f}" for arm, runs in found.items()
-    )
+    ends = "; ".join(f"{arm} {last(runs, KL):.1f}" for arm, runs in found.items())
     caption = (
         f"KL of the policy to the reference per episode over training (linear below 1, then logarithmic). {how(workshop)} In "
         f"the last rollout: {ends}. The paper does not show the KL."

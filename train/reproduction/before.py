@@ -15,10 +15,11 @@ from agents.weightings import certainty_power
 from policies import GPT2Policy
 from train.accuracy import Accuracy, Distribution, held_out_problems
 from train.aggregate import mean
+from train.draw_text import draw_text
 from train.inspection import Completion, Inspection, complete, inspect
 from train.reproduction import paper
 from train.reproduction.artefact import Artefact
-from train.reproduction.drawing import STYLES, draw_text
+from train.reproduction.drawing import STYLES
 from train.reproduction.workshop import Workshop
 from train.solve import Problem
 

@@ -1,0 +1,328 @@
+"""The reproduction on a minuscule model and on made-up runs, against slow and obvious counterparts."""
+
+import csv
+import dataclasses
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.stats import trim_mean
+
+from addition_gym import solution
+from tests.train.helpers import PRETRAIN_RUN, budget, critical, greedy_text
+from tests.train.made_up_runs import VERSIONS
+from train import publish, reproduce
+from train.accuracy import held_out_problems
+from train.compare import PUBLISHED
+from train.presets import parse
+from train.pretrain import PRESETS, PretrainArgs
+from train.reproduction import after, before, paper, workshop
+from train.reproduction.artefact import markdown
+from train.reproduction.drawing import band, read_curve
+from train.reproduction.scales import SCALES
+from train.reproduction.workshop import Workshop
+from train.store import Store
+
+LAST = 5
+
+
+@pytest.fixture
+def shop(tmp_path, pretrained) -> Workshop:
+    """A workshop of one-digit models, whose only model is made."""
+    model = tmp_path / "store" / "pretrained" / "tiny-1"
+    shutil.copytree(pretrained, model / "model")
+    (model / "results.json").write_text("{}")
+    scale = dataclasses.replace(
+        SCALES["tiny"], digits=(1,), certainty_digits=(1,), focus=1, pretrain=PretrainArgs(**PRETRAIN_RUN)
+    )
+    return Workshop(scale, Store(tmp_path / "store"), Console(quiet=True), 3, 6, None, "cpu")
+
+
+def write_curves(folder: Path, level: float, problems: str = "N+1") -> Path:
+    """A run of five rollouts that is worse at first; its columns are those of train.ppo."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (next(PUBLISHED_RUNS.glob("*/progress.csv"))).open(newline="") as file:
+        names = next(csv.reader(file))
+    with (folder / "progress.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        for row in range(LAST + 1):
+            values = dict.fromkeys(names, level * (row + 1) / (LAST + 1))
+            values = {name: "" if row == 0 and name.startswith(("objective/", "train/")) else v for name, v in values.items()}
+            values["time/episodes"] = 64 * (row + 1)
+            if row == LAST:  # written behind the last update
+                values = {name: v if name.startswith(("objective/", "train/")) else "" for name, v in values.items()}
+            writer.writerow(values)
+    after = {"<=N": {"accuracy": 1 - level / 10}, problems: {"accuracy": level}}
+    (folder / "results.json").write_text(json.dumps({"before": {}, "after": after, "seconds": 60, "versions": VERSIONS}))
+    return folder
+
+
+PUBLISHED_RUNS = Path(__file__).parents[2] / PUBLISHED
+
+
+@pytest.fixture
+def made_up(shop, tmp_path, monkeypatch) -> dict[str, list[Path]]:
+    """Runs of all arms: arm number i of a figure ends at (i + 1) / 10 + seed / 100."""
+    made: dict[str, list[Path]] = {}
+
+    def runs(self, arms):
+        names = []
+        for index, arm in enumerate(arms):
+            name = f"{arm.weighting}-{arm.kl_exponent:g}-{arm.kl_coef:g}"
+            level = (index + 1) / 10
+            made[name] = [write_curves(tmp_path / name / str(seed), level + seed / 100) for seed in range(self.seeds)]
+            names.append(name)
+        return [made[name] for name in names]
+
+    monkeypatch.setattr(Workshop, "runs", runs)
+    return made
+
+
+# --- models and runs --------------------------------------------------------------------------------------------------------
+
+
+def test_models(shop, tmp_path, monkeypatch):
+    assert shop.model(5) == "tiny"
+    assert shop.model(1) == str(tmp_path / "store" / "pretrained" / "tiny-1" / "model")
+    monkeypatch.setattr(workshop, "PUBLISHED_MODELS", tmp_path / "published")
+    (tmp_path / "published" / "tiny-3").mkdir(parents=True)
+    assert shop.model(3) == str(tmp_path / "published" / "tiny-3")
+
+
+def test_a_missing_model_is_pretrained_and_an_interrupted_one_goes_on(shop, tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda words: commands.append(words) or subprocess.CompletedProcess(words, len(commands) > 1)
+    )
+    folder = tmp_path / "store" / "pretrained" / "tiny-2"
+    shop.model(2)
+    assert commands[0][1:3] == ["-m", "train.pretrain"]
+    asked = parse(PRESETS, "", commands[0][3:])
+    assert asked == PretrainArgs(**{**PRETRAIN_RUN, "digits": 2}, run_folder=folder)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").touch()
+    with pytest.raises(ValueError, match="the same command goes on with it"):
+        shop.model(2)
+    assert commands[1][3:] == ["--resume", str(folder)]
+
+
+def test_runs_come_from_the_store_seed_by_seed(shop, monkeypatch):
+    asked = []
+
+    def make(store, runs, console, workers):
+        asked.extend(runs)
+        for run in runs:
+            write_curves(store.prepare(run).run_folder, 0.5)
+        return []
+
+    monkeypatch.setattr(workshop, "run_missing", make)
+    arms = [shop.arm(weighting="uniform"), shop.arm(weighting="prioritized", kl_exponent=7.0)]
+    found = shop.runs(arms)
+    assert [(run.weighting, run.seed) for run in asked] == [
+        (weighting, seed) for seed in range(3) for weighting in ("uniform", "prioritized")
+    ]
+    assert all(run.pretrained == shop.model(1) and run.total_timesteps == 500_000 for run in asked)
+    assert [[shop.store.get(dataclasses.replace(arm, seed=seed)) for seed in range(3)] for arm in arms] == found
+    monkeypatch.setattr(workshop, "run_missing", lambda *_: [Path("broken")])
+    with pytest.raises(ValueError, match="1 runs failed, such as 'broken'"):
+        shop.runs(arms)
+
+
+def test_the_published_runs_are_those_of_the_figures():
+    """On the bundled model Figs. 4 and 7 and the third check train nothing."""
+    args = (Console(quiet=True), 5, 6, None, "cpu")
+    shop = Workshop(SCALES["tiny"], Store(Path("nowhere"), PUBLISHED_RUNS), *args)
+    for fields in ({"weighting": "uniform"}, {"weighting": "prioritized"}, {"weighting": "none", "kl_coef": 0.0}):
+        for seed in range(5):
+            assert shop.store.get(shop.arm(seed=seed, **fields))
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------------
+
+
+def test_curves(tmp_path):
+    run = write_curves(tmp_path / "run", 0.6)
+    episodes, values = read_curve(run, "rollout/success_rate")
+    np.testing.assert_allclose(episodes, [64, 128, 192, 256, 320])
+    np.testing.assert_allclose(values, [0.1, 0.2, 0.3, 0.4, 0.5])
+    episodes, values = read_curve(run, "objective/kl")  # logged one row behind the rollout it is of
+    np.testing.assert_allclose(episodes, [64, 128, 192, 256, 320])
+    np.testing.assert_allclose(values, [0.2, 0.3, 0.4, 0.5, 0.6])
+    with pytest.raises(ValueError, match="column must be one that the run logged, but 'nothing'"):
+        read_curve(run, "nothing")
+
+
+def test_bands(tmp_path):
+    levels = [0.1, 0.2, 0.9, 0.3, 0.4]
+    runs = [write_curves(tmp_path / str(level), level) for level in levels]
+    found = band(runs, "objective/kl")
+    np.testing.assert_allclose(found["value"][-1], trim_mean(levels, 0.25))
+    assert (found["low"] < found["value"]).all()
+    assert (found["value"] < found["high"]).all()
+    assert np.isnan(band(runs[:1], "objective/kl")["low"]).all()
+
+
+# --- before RL --------------------------------------------------------------------------------------------------------------
+
+
+def test_certainty_gaps(shop):
+    inspection = before.read(shop.policy(1), (13, 4), 1, "solution")
+    certainty = inspection.quantities["certainty"]
+    gaps = dict(enumerate(certainty[i] - np.delete(certainty, i).mean() for i in range(len(certainty))))
+    found, others = before.certainty_gaps(inspection)
+    assert found == pytest.approx([gaps.pop(position) for position in sorted(critical((13, 4), 1))], abs=1e-5)
+    assert others == pytest.approx(list(gaps.values()), abs=1e-5)
+
+
+def test_table_1(shop, monkeypatch):
+    monkeypatch.setattr(before, "GENERATIONS", 4)
+    artefact = before.table_1(shop)
+    assert [row["tokens"] for row in artefact.rows] == ["critical", "non-critical, mean", "non-critical, minimum"]
+    assert ["3 (paper)", "-0.33 ± 0.01", "", "0.0012 ± 0.0001"] in artefact.table
+
+
+@pytest.mark.parametrize("distribution", ["identical", "varying"])
+def test_accuracies_are_those_of_plain_argmax(shop, model, distribution):
+    """Token for token what Hugging Face's forward of the whole text writes."""
+    artefact = {"identical": before.table_4, "varying": before.table_5}[distribution](shop)
+    for extra, row in enumerate(artefact.rows):  # the model has room for two digits
+        problems = held_out_problems(1, extra, 6, 0, distribution)
+        texts = [greedy_text(model, problem, budget(max(len(str(n)) for p in problems for n in p))) for problem in problems]
+        right = [
+            text.endswith(solution(a, b)[solution(a, b).index("</scratch>") :])
+            for text, (a, b) in zip(texts, problems, strict=True)
+        ]
+        assert (row["solved"], row["total"]) == (sum(right), 6)
+    assert len(artefact.rows) == 2
+    assert artefact.table[2:] == paper.accuracy_rows(distribution)
+    assert "N = 7: 98.9, 48.8, 0.0, 0.0" in before.table_4(shop).caption
+
+
+def test_accuracies_are_measured_once(shop, monkeypatch):
+    first = shop.accuracies(1, "identical")
+    monkeypatch.setattr(workshop, "solve", None)
+    assert shop.accuracies(1, "identical") == first
+    assert before.fig_2.__doc__ == "Table 5 as a picture."
+
+
+def test_aligned_problems_have_one_layout():
+    problems = before.aligned_problems(4, 5)
+    layouts = {"".join("d" if c.isdigit() else c for c in solution(a, b)) for a, b in problems}
+    assert len(set(problems)) == 5
+    assert len(layouts) == 1
+
+
+def test_pictures_before_rl(shop, tmp_path, monkeypatch):
+    monkeypatch.setattr(before, "ALIGNED_PROBLEMS", 3)
+    for name, make in (("fig-1", before.fig_1), ("fig-2", before.fig_2), ("fig-5", before.fig_5), ("check-1", before.check_1)):
+        artefact = make(shop)
+        artefact.write(tmp_path / "out", name, f"python -m train.reproduce {name}", 60)
+        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5_000
+        page = (tmp_path / "out" / f"{name}.md").read_text()
+        assert artefact.caption in page
+        assert f"Made by `python -m train.reproduce {name}` in 1.0 minutes" in page
+        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == len(artefact.rows)
+
+
+def test_fig_1_names_the_critical_tokens(shop):
+    artefact = before.fig_1(shop)
+    assert {row["position"]: (row["line"], row["operand"], row["kind"]) for row in artefact.rows} == critical((48, 75), 1)
+
+
+def test_check_1_finds_certainty_and_entropy_to_be_one(shop):
+    assert "rank correlation -1.000" in before.check_1(shop).caption
+
+
+# --- after RL ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "arms"),
+    [
+        (after.fig_3, ["N = 1"]),
+        (after.fig_4, ["standard", "prioritized"]),
+        (after.fig_7, ["standard", "prioritized"]),
+        (after.check_3, ["standard", "prioritized", "no KL"]),
+        (after.check_4, ["exponent 150", "too high 10000", "too low 1", "misses shuffled"]),
+    ],
+)
+def test_curves_of_arms(make, arms, shop, made_up, tmp_path):
+    artefact = make(shop)
+    artefact.write(tmp_path / "out", "it", "command", 1)
+    assert list(dict.fromkeys(row["arm"] for row in artefact.rows)) == arms
+    assert {row["runs"] for row in artefact.rows} == {3}
+
+
+def test_captions_tell_what_the_runs_ended_with(shop, made_up):
+    caption = after.fig_4(shop).caption
+    assert "standard 11.0 [10.0, 12.0] on N+1 digits and 98.9 [98.8, 99.0] on <=N; prioritized 21.0 [20.0, 22.0]" in caption
+    assert "standard 0.1 [0.1, 0.1]; prioritized 0.2 [0.2, 0.2]; no KL 0.1 [0.1, 0.1]" in after.check_3(shop).caption
+    assert "standard 0.09, 0.09, 0.09, 0.09, 0.09, 0.09; prioritized 0.18" in after.fig_7(shop).caption
+
+
+def test_exponents(shop, made_up):
+    artefact = after.fig_6(shop)
+    ends = {row["arm"]: row["value"] for row in artefact.rows if row["column"] == "final accuracy N+1"}
+    assert ends == pytest.approx({"0": 11, "1": 21, "10": 31, "150": 41, "500": 51, "1000": 61, "10000": 71, "no KL": 81})
+    assert set(made_up) == {
+        "uniform-150-0.2",
+        "none-150-0",
+        *(f"prioritized-{e:g}-0.2" for e in (1, 10, 150, 500, 1000, 10000)),
+    }
+    weights = {row["exponent"]: row["value"] for row in after.check_2(shop).rows if row["column"] == "objective/weight_mean"}
+    assert weights == pytest.approx({"0": 0.11, "1": 0.21, "10": 0.31, "150": 0.41, "500": 0.51, "1000": 0.61, "10000": 0.71})
+
+
+# --- the commands -----------------------------------------------------------------------------------------------------------
+
+
+def test_markdown():
+    assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert markdown([]) == ""
+
+
+def test_the_command(command, tmp_path, capsys):
+    command(reproduce, "fig-1", "--output", tmp_path / "out", "--store", tmp_path / "store")
+    assert "The completion of 482913+75." in capsys.readouterr().out
+    assert "Made by `python -m train.reproduce fig-1 --output" in (tmp_path / "out" / "fig-1.md").read_text()
+    assert set(reproduce.TARGETS) == set(reproduce.get_args(reproduce.Target))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "targets must name at least one of table-1"),
+        (["fig-1", "--seeds", 0], "seeds must be >= 1, but it is 0"),
+        (["table-4", "--problems", 0], "problems must be >= 1, but it is 0"),
+    ],
+)
+def test_bad_arguments_are_named(command, arguments, error):
+    with pytest.raises(ValueError, match=error):
+        command(reproduce, *arguments)
+
+
+def test_publish(shop, tmp_path, command, capsys):
+    """Finished runs and models are copied once, without weights of runs; unfinished ones are left alone."""
+    done, unfinished = shop.arm(weighting="uniform"), shop.arm(weighting="prioritized")
+    folder = shop.store.prepare(done).run_folder
+    write_curves(folder, 0.5)
+    shop.store.prepare(unfinished)
+    for name in ("config.json", "versions.json"):
+        (folder / name).write_text(json.dumps({"run_folder": str(folder), "seed": 0}))
+    (folder / "agent.zip").write_bytes(b"weights")
+    target = ("--store", shop.store.root, "--runs", tmp_path / "results", "--models", tmp_path / "models")
+    command(publish, *target)
+    copied = tmp_path / "results" / folder.name
+    assert sorted(path.name for path in copied.iterdir()) == sorted(publish.RECORDS)
+    assert json.loads((copied / "config.json").read_text()) == {"run_folder": None, "resume": None, "seed": 0}
+    assert Store(tmp_path / "empty", tmp_path / "results").get(done) == copied
+    assert (tmp_path / "models" / "tiny-1" / "model.safetensors").is_file()
+    assert "2 new" in capsys.readouterr().out
+    command(publish, *target)
+    assert capsys.readouterr().out.startswith("0 new")
