@@ -4,19 +4,17 @@ The *first wrong token* is where the completion departs from the solution. Every
 says what the token was for. In the examples the problem is 57+68, whose first line is
 ``[5,7] + [6,8] , A=[] , C=0 , 7+8+0=15 , A->5 , C->1``, and the wrong token is the last one shown:
 
-========================  =====================================================================  ============================
-category                  the first wrong token                                                  example
-========================  =====================================================================  ============================
-stopped a list early      closes a list that goes on: ``]`` for a comma or a digit               ``[5]``
-continued a list          is a comma or a digit where a list must be closed                      ``[5,7,``
-wrong copied digit        is another digit in a list, or in the operands of the column's sum     ``[5,3``, ``, 7+3``
-wrong carry               is another digit behind ``C=`` or ``C->``, or in the column's sum      ``, C=1``, ``7+8+1``
-wrong column sum          is a wrong, missing or surplus digit of the sum, or a wrong ``A->``    ``=16``, ``=15 , A->6``
-wrong result line         stands in the result line, whatever it is                              ``</scratch>`` ``1 2 6``
-bad format                is anything else                                                       ``[5;``
-ended early               is missing: the completion is right so far, and ends (padding)         ``[5,7] + ``
-out of budget             any; the completion spent its token budget without a result line       ``[5,7,7,7,7,7,`` ...
-========================  =====================================================================  ============================
+| category | the first wrong token | example |
+|---|---|---|
+| stopped a list early | closes a list that goes on: ``]`` for a comma or a digit | ``[5]`` |
+| continued a list | is a comma or a digit where a list must be closed | ``[5,7,`` |
+| wrong copied digit | is another digit in a list, or in the operands of the column's sum | ``[5,3``, ``, 7+3`` |
+| wrong carry | is another digit behind ``C=`` or ``C->``, or in the column's sum | ``, C=1``, ``7+8+1`` |
+| wrong column sum | is a wrong, missing or surplus digit of the sum, or a wrong ``A->`` | ``=16``, ``=15 , A->6`` |
+| wrong result line | stands in the result line, whatever it is | ``</scratch>`` ``1 2 6`` |
+| bad format | is anything else | ``[5;`` |
+| ended early | is missing: the completion is right so far, and ends (padding) | ``[5,7] + `` |
+| out of budget | any; the completion spent its token budget without a result line | ``[5,7,7,7,7,7,`` ... |
 
 Right and wrong are the reward's: a completion with the right result line has no error, whatever stands above that line.
 *Out of budget* goes before the other categories, because such a completion has no answer to be wrong.

@@ -1,6 +1,6 @@
 """The scratchpad: the text of a problem, of its solution, and what can be read off them.
 
-The format is that of Lee et al. (2024), arXiv:2307.03381, as used by Vassoyan et al. (2025), arXiv:2502.06533::
+The format is that of Lee et al. (2024), arXiv:2307.03381, as used by Vassoyan et al. (2025), arXiv:2502.06533:
 
     Input:
     345+67

@@ -39,10 +39,10 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
     is reset within the same step (``AutoresetMode.SAME_STEP``): the returned observation is that of its next episode, and
     ``info["final_obs"]`` and ``info["final_info"]`` hold the last of the old one.
 
+    The other arguments are those of the scalar environment. ``render()`` returns one text a lane.
+
     :param num_envs: number of lanes, >= 1
     :raises TypeError, ValueError: if an argument breaks its constraint
-
-    The other arguments are those of the scalar environment. ``render()`` returns one text a lane.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]

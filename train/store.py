@@ -1,11 +1,9 @@
 """A store of fine-tuning runs by configuration, so that nothing is trained twice.
 
-::
-
-    runs/store/<key>/            a run folder of train.ppo; done once it holds results.json; science.json says what it finds out
-    runs/store/before/           accuracies of the pre-trained models
-    runs/store/locks/<key>       locked by whoever runs it
-    runs/store/interrupted/      what runs left that ended before their first checkpoint
+runs/store/<key>/            a run folder of train.ppo; done once it holds results.json; science.json says what it finds out
+runs/store/before/           accuracies of the pre-trained models
+runs/store/locks/<key>       locked by whoever runs it
+runs/store/interrupted/      what runs left that ended before their first checkpoint
 """
 
 import dataclasses
