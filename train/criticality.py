@@ -237,10 +237,10 @@ def token_rows(found: Sequence[Criticality]) -> Iterator[dict[str, Any]]:
                 "position": position,
                 "place": place(each.inspection.text, position),
                 "token": token,
-                "success_before": each.success[position],
-                "success_after": each.success[position + 1],
-                "criticality": criticality[position],
-                **{name: values[position] for name, values in signals.items()},
+                "success_before": round(each.success[position], 5),
+                "success_after": round(each.success[position + 1], 5),
+                "criticality": round(criticality[position], 5),
+                **{name: round(values[position], 5) for name, values in signals.items()},
             }
 
 

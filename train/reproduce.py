@@ -17,7 +17,7 @@ from rich.table import Table
 from train.accuracy import check_count
 from train.compare import PUBLISHED
 from train.reproduction import after, before
-from train.reproduction.artefact import Artefact
+from train.reproduction.artefact import Artefact, write_index
 from train.reproduction.scales import SCALES, ScaleName
 from train.reproduction.workshop import Workshop
 from train.store import Store
@@ -105,6 +105,7 @@ def main() -> None:
         options = [word for word in sys.argv[1:] if word not in (*get_args(Target), "all")]
         command = shlex.join(["python", "-m", "train.reproduce", target, *options])
         artefact.write(folder, target, command, time.perf_counter() - started)
+        write_index(folder, scale.name, TARGETS)
         if artefact.table:
             console.print(_rich(artefact))
         console.print(artefact.caption, f"Wrote {folder / target}.csv, .png and .md", sep="\n", highlight=False)

@@ -287,10 +287,14 @@ def test_markdown():
     assert markdown([]) == ""
 
 
-def test_the_command(command, tmp_path, capsys):
-    command(reproduce, "fig-1", "--output", tmp_path / "out", "--store", tmp_path / "store")
+def test_the_command(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(before, "ALIGNED_PROBLEMS", 3)
+    command(reproduce, "check-1", "fig-1", "--output", tmp_path / "out", "--store", tmp_path / "store")
     assert "The completion of 482913+75." in capsys.readouterr().out
     assert "Made by `python -m train.reproduce fig-1 --output" in (tmp_path / "out" / "fig-1.md").read_text()
+    index = (tmp_path / "out" / "README.md").read_text()
+    assert index.index("## Figure 1") < index.index("## Check 1")
+    assert "![Figure 1: the task and its critical tokens](fig-1.png)" in index
     assert set(reproduce.TARGETS) == set(reproduce.get_args(reproduce.Target))
 
 

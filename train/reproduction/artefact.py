@@ -1,6 +1,6 @@
 """What a target of the reproduction leaves behind: numbers, a picture, and a paragraph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,23 @@ class Artefact:
         self.figure.savefig(folder / f"{name}.png", dpi=150)
         plt.close(self.figure)
         made = ", ".join(f"{package} {version}" for package, version in versions().items())
-        parts = [f"# {self.title}", self.caption, markdown(self.table), f"![{self.title}]({name}.png)"]
+        parts = [f"## {self.title}", self.caption, markdown(self.table), f"![{self.title}]({name}.png)"]
         parts.append(f"Made by `{command}` in {seconds / 60:.1f} minutes, without what was there before; {made}.")
         (folder / f"{name}.md").write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def write_index(folder: Path, scale: str, names: Iterable[str]) -> None:
+    """Write ``README.md``: the pages of all targets that are there, one behind the other.
+
+    :param folder: of the pages
+    :param scale: for the heading
+    :param names: of the targets, in order
+    """
+    pages = [path.read_text() for path in (folder / f"{name}.md" for name in names) if path.is_file()]
+    head = (
+        f"# arXiv:2502.06533 at the {scale} scale\n\nMade by `python -m train.reproduce`; the numbers are in the CSV files.\n"
+    )
+    (folder / "README.md").write_text("\n".join([head, *pages]))
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
