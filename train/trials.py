@@ -42,7 +42,7 @@ class Resources:
 def run_on_ray(
     store: Store, runs: Iterable[PPOArgs], console: Console, resources: Resources = Resources(), address: str = LOCAL
 ) -> list[Path]:
-    """Make the runs that the store does not hold, and measure their pre-trained models. The others go on when one fails.
+    """Make the runs that the store does not hold; the others go on when one fails.
 
     A run whose worker dies goes on from its last checkpoint in another one. When this function is interrupted, the runs save
     and end; the next call goes on with them.
@@ -72,11 +72,8 @@ def run_on_ray(
             max_calls=1,
             max_retries=RETRIES,
             retry_exceptions=[Interrupted],
-        )
-        here = Path.cwd()
-        before = {(args.pretrained, args.extra_digits, args.eval_problems): args for args in missing}
-        measured = [task(measure).remote(store, args, here) for args in before.values()]
-        pending = {task(trial).remote(store, args, here): args for args in missing}
+        )(trial)
+        pending = {task.remote(store, args, Path.cwd()): args for args in missing}
         try:
             with Progress(*columns, console=console) as progress:
                 bar = progress.add_task("runs", total=len(missing))
@@ -91,12 +88,11 @@ def run_on_ray(
                         failed.append(folder)
                         text = "\n".join([f"FAILED: {folder}", *str(error).splitlines()[-TAIL:]])
                     console.print(text, markup=False, highlight=False, soft_wrap=True)
-            ray.get(measured)
         finally:
-            left = [*measured, *pending]
-            for reference in left:
+            for reference in pending:
                 ray.cancel(reference)
-            ray.wait(left, num_returns=len(left), timeout=PATIENCE)
+            if pending:
+                ray.wait(list(pending), num_returns=len(pending), timeout=PATIENCE)
     return failed
 
 
@@ -109,6 +105,7 @@ def trial(store: Store, args: PPOArgs, folder: Path) -> None:
     :raises Interrupted: if a signal or the sweep stopped the run, after a checkpoint
     """
     os.chdir(folder)
+    store.before(args)  # here, because the machine of the sweep itself may have no such device
     while (lock := store.lock(args)) is None:  # another sweep makes it
         time.sleep(POLL)
     with lock:
@@ -124,12 +121,6 @@ def trial(store: Store, args: PPOArgs, folder: Path) -> None:
             contextlib.redirect_stderr(log),
         ):
             train(prepared, Console(file=log))
-
-
-def measure(store: Store, args: PPOArgs, folder: Path) -> None:
-    """Let the store know the accuracy of the pre-trained model. Parameters are those of :func:`trial`."""
-    os.chdir(folder)
-    store.before(args)
 
 
 def _ray() -> Any:
