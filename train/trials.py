@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def run_on_ray(
     with ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR"):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has its own, which would not let the runs save
         if address == LOCAL:
-            _check(resources, ray.cluster_resources())
+            check_resources(resources, ray.cluster_resources())
         task = ray.remote(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
@@ -132,7 +132,13 @@ def _ray() -> Any:
     return ray
 
 
-def _check(resources: Resources, available: dict[str, float]) -> None:
+def check_resources(resources: Resources, available: Mapping[str, float]) -> None:
+    """Refuse what Ray would wait for without end.
+
+    :param resources: of a run
+    :param available: by Ray's names, ``"CPU"`` and ``"GPU"``
+    :raises ValueError: if there is less than a run occupies
+    """
     for name, wanted in (("cpus", resources.cpus), ("gpus", resources.gpus)):
         found = available.get(name.removesuffix("s").upper(), 0)
         if wanted > found:

@@ -16,18 +16,19 @@ from rich.console import Console
 from tests.train.helpers import PPO_RUN
 from tests.train.test_resume import assert_same_run
 from train import ppo
-from train.ppo import PRESETS, PPOArgs
+from train.ppo import PRESETS
 from train.presets import parse
 from train.resume import checkpoints
 from train.store import Store, to_flags
-from train.trials import Resources, run_on_ray
+from train.trials import Resources, check_resources, run_on_ray
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds a worker by the files that it has open")
 
 
 @pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """Ray changes what SIGTERM does."""
+def considerate(monkeypatch) -> Iterator[None]:
+    """Workers get their share of a busy machine; Ray's change of what SIGTERM does is undone."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -100,12 +101,20 @@ def test_a_failure_is_shown_and_the_others_go_on(ppo_arguments, tmp_path) -> Non
     assert f"FAILED: {store.folder(bad)}" in text
     assert "batch_size must" in text
     assert text.count(f"done: {store.folder(good)}") == 1
+    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler  # kill stops a sweep as Ctrl-C does
     assert (store.get(good) / "command.txt").read_text().split()[3:] == to_flags(
         dataclasses.replace(good, run_folder=store.folder(good))
     )
 
 
-def test_more_than_the_machine_has_is_refused(pretrained, tmp_path) -> None:
-    args = PPOArgs(pretrained=str(pretrained))
-    with pytest.raises(ValueError, match=r"cpus must be <= [0-9]+, which this machine has, but it is 10000: pass --cpus"):
-        run_on_ray(Store(tmp_path), [args], Console(quiet=True), Resources(cpus=10_000))
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (Resources(cpus=3), r"cpus must be <= 2, which this machine has, but it is 3: pass --cpus"),
+        (Resources(gpus=0.5), r"gpus must be <= 0, which this machine has, but it is 0\.5: pass --gpus"),
+    ],
+)
+def test_more_than_the_machine_has_is_refused(wanted, message) -> None:
+    """Ray would wait for ever."""
+    with pytest.raises(ValueError, match=message):
+        check_resources(wanted, {"CPU": 2.0, "memory": 1e9})
