@@ -76,7 +76,12 @@ def plan(base: PPOArgs, arms: Arms, seeds: int) -> dict[tuple[str, int], PPOArgs
     :param base: what all runs share, and the first seed
     :param arms: how they differ
     :param seeds: runs of each arm
+    :raises ValueError: if there would be no runs, or no gains
     """
+    if seeds < 1:
+        raise ValueError(f"seeds must be >= 1, but it is {seeds}: pass how many runs each arm has")
+    if base.eval_problems < 1:
+        raise ValueError(f"eval_problems must be >= 1, but it is {base.eval_problems}: gains are measured on them")
     return {
         (arm, seed): dataclasses.replace(base, **fields, seed=seed)
         for seed in range(base.seed, base.seed + seeds)
@@ -119,10 +124,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # kill stops the runs, as Ctrl-C does
     presets = {name: CompareArgs(ppo) for name, ppo in PRESETS.items()}
     args = parse(presets, "Train the arms of an experiment over paired seeds, and compare them.")
-    if args.seeds < 1:
-        raise ValueError(f"seeds must be >= 1, but it is {args.seeds}: pass how many runs each arm has")
-    if args.ppo.eval_problems < 1:
-        raise ValueError(f"eval_problems must be >= 1, but it is {args.ppo.eval_problems}: gains are measured on them")
     console = Console()
     arms = matched_budget(args.uniform_coefs, args.prioritized_coefs)
     runs = plan(dataclasses.replace(args.ppo, eval_before=False), arms, args.seeds)

@@ -1,5 +1,6 @@
 """Tables, pictures and the README of an experiment whose arms are compared over seeds."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
     :return: the header and the rows
     """
     header = ["arm", "runs", f"{longer} gain, points", "<=N change, points", "KL, nats per episode"]
-    comparable = any(arm != FOCUS and paired_seeds(results, FOCUS, arm) for arm in results)
+    comparable = _comparable(results)
     if comparable:
         header += [f"{FOCUS} - arm, points", f"P({FOCUS} > arm)"]
     rows = []
@@ -37,28 +38,35 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
             continue
         gain, retention, kl = _estimates(results, arm)
         row = [arm, str(len(runs)), f"{gain:+.1f}", f"{retention:+.1f}", f"{kl:.2f}"]
-        if comparable and not (arm != FOCUS and paired_seeds(results, FOCUS, arm)):
-            row += ["", ""]
-        elif comparable:
+        if arm in comparable:
             comparison = compare(results, arm)
             row += [f"{comparison.difference:+.1f}", f"{comparison.improvement:.2f}"]
+        elif comparable:
+            row += ["", ""]
         rows.append(row)
     return header, rows
 
 
-def caption() -> str:
+def _comparable(results: Results) -> list[str]:
+    """The arms that share seeds with the focus arm."""
+    return [arm for arm in results if FOCUS in results and arm != FOCUS and paired_seeds(results, FOCUS, arm)]
+
+
+def caption(results: Results) -> str:
     """How to read :func:`arm_table`."""
+    text = "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals."
+    if not _comparable(results):
+        return text
     return (
-        "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals. "
-        f"The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain, and probability "
-        "of improvement."
+        f"{text} The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain, and "
+        "probability of improvement."
     )
 
 
 def rich_table(title: str, results: Results, longer: str) -> Table:
     """:func:`arm_table` for the terminal."""
     header, rows = arm_table(results, longer)
-    table = Table(title=title, caption=caption())
+    table = Table(title=title, caption=caption(results))
     for name in header:
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
     for row in rows:
@@ -70,7 +78,19 @@ def markdown_table(results: Results, longer: str) -> str:
     """:func:`arm_table` and its caption in Markdown."""
     header, rows = arm_table(results, longer)
     lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption()}\n"
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(results)}\n"
+
+
+def write_arms(path: Path, results: Results) -> None:
+    """:func:`arm_table` as CSV: one row an arm that has runs; the ends of an interval have columns of their own."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        measures = ("gain", "retention", "kl")
+        writer.writerow(["arm", "runs", *(f"{name}{end}" for name in measures for end in ("", "_low", "_high"))])
+        for arm, runs in results.items():
+            if runs:
+                numbers = [number for e in _estimates(results, arm) for number in (e.value, e.low, e.high)]
+                writer.writerow([arm, len(runs), *numbers])
 
 
 def draw(results: Results, longer: str, folder: Path) -> None:
@@ -138,6 +158,20 @@ def provenance(folders: Sequence[Path]) -> Mapping[str, str]:
     return {name: ", ".join(sorted(values)) for name, values in found.items()}
 
 
+def made_by(command: str, results: Results, folders: Sequence[Path]) -> str:
+    """A paragraph that says what the results were made by, and on what.
+
+    :param command: the command line
+    :param results: by arm and seed
+    :param folders: the runs' folders
+    """
+    seeds = sorted({seed for runs in results.values() for seed in runs})
+    hours = sum(run.seconds for runs in results.values() for run in runs.values()) / 3600
+    versions = ", ".join(f"{name} {value}" for name, value in provenance(folders).items())
+    made = f"{len(folders)} runs, seeds {', '.join(map(str, seeds))}, {hours:.1f} hours of training"
+    return f"Made by `{command}`: {made}, each run on:\n{versions}."
+
+
 def readme(
     experiment: str, command: str, arms: Mapping[str, Mapping[str, Any]], results: Results, folders: Sequence[Path], answer: str
 ) -> str:
@@ -150,16 +184,12 @@ def readme(
     :param folders: the runs' folders
     :param answer: the verdict
     """
-    seeds = sorted({seed for runs in results.values() for seed in runs})
-    hours = sum(run.seconds for runs in results.values() for run in runs.values()) / 3600
     settings = "".join(
         f"| {arm} | {', '.join(f'`{name}={value}`' for name, value in fields.items())} |\n" for arm, fields in arms.items()
     )
-    versions = ", ".join(f"{name} {value}" for name, value in provenance(folders).items())
     return f"""# {experiment}
 
-Made by `{command}`: {len(folders)} runs, seeds {", ".join(map(str, seeds))}, {hours:.1f} hours of training, each run on:
-{versions}.
+{made_by(command, results, folders)}
 
 The decision rule was written before the runs: `docs/{experiment.replace("-", "_")}.md`.
 

@@ -64,8 +64,8 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that a person can read. The file is there whole or not at all."""
-    temporary = path.with_suffix(".tmp")
+    """Write JSON that a person can read. The file is there whole or not at all, whoever else writes it."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
     os.replace(temporary, path)
 
