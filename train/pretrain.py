@@ -227,7 +227,7 @@ def train_stage(
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
         done = step + 1
         if not norm.isfinite():
-            check_finite({f"step {done} of the {stage.name} stage: loss": loss, "norm of the gradient": norm})
+            check_finite({f"the loss of step {done} of the {stage.name} stage": loss, "norm of the gradient": norm})
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()

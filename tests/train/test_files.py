@@ -69,9 +69,14 @@ def test_folder_gone(write, obstacle, tmp_path) -> None:
 def test_interrupted_writing(tmp_path) -> None:
     path = tmp_path / "file.x"
     write_text(path, 3)
-    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_text() == "xxx"
     assert list(tmp_path.iterdir()) == [path]
 
