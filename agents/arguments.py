@@ -27,6 +27,23 @@ def check_arguments(
             raise ValueError(f"{name} must be >= 1, but it is {count}: pass a positive number")
 
 
+def check_batch_size(batch_size: int, n_episodes: int) -> None:
+    """:raises ValueError: if a minibatch is larger than a rollout"""
+    if batch_size > n_episodes:
+        raise ValueError(
+            f"batch_size must be at most n_episodes = {n_episodes}, but it is {batch_size}: it counts whole episodes"
+        )
+
+
+def check_n_episodes(n_episodes: int, n_envs: int) -> None:
+    """:raises ValueError: if the lanes cannot share the episodes of a rollout evenly"""
+    if n_episodes % n_envs:
+        raise ValueError(
+            f"n_episodes must be a multiple of the environment's lanes, {n_envs}, but it is {n_episodes}: "
+            "change one of them, so that every lane plays the same number of whole episodes"
+        )
+
+
 def check_kl_in(kl_in: str, token_weights: TokenWeights) -> None:
     """:raises ValueError: if there is no such place for the KL, or the weights cannot be known before the reward"""
     if kl_in not in ("loss", "reward"):

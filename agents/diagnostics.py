@@ -1,9 +1,10 @@
-"""What a rollout tells about the penalty, before the update: the weights, the certainty, where the KL sits."""
+"""What a rollout tells about the penalty, before the update (the weights, the certainty, where the KL sits) and after it."""
 
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from agents.shapes import CalibratedPower, calibrate_exponent
+from agents.statistics import MaskedStatistics
 from agents.token_batch import TokenBatch
 from agents.weightings import Weighting
 
@@ -34,6 +35,19 @@ def record_rollout(logger: Logger, tokens: TokenBatch, weights: Tensor, weightin
     if isinstance(weighting.shape, CalibratedPower):
         found = calibrate_exponent(weighting.signal(tokens)[tokens.mask], weighting.shape.quantile, weighting.shape.weight)
         logger.record("objective/kl_exponent_found", found)
+
+
+def record_update(logger: Logger, statistics: MaskedStatistics, n_episodes: int) -> float:
+    """Log the means of an update, and its KL to the reference per episode.
+
+    :return: ``objective/kl``, in nats per episode
+    """
+    for name, value in statistics.means().items():
+        logger.record(name, value)
+    kl = statistics.total("objective/kl_per_token") / n_episodes
+    logger.record("objective/kl", kl)
+    logger.record("objective/kl_weighted_per_episode", statistics.total("objective/kl_weighted") / n_episodes)
+    return kl
 
 
 def over_position(tokens: TokenBatch, values: Tensor) -> Tensor:

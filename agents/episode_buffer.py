@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.health import check_finite
 from agents.token_batch import TokenBatch
 from agents.token_weights import SLOTS
 
@@ -139,6 +140,11 @@ class EpisodeBuffer:
         """Shift and scale the advantages of all actions together to mean 0 and standard deviation 1."""
         advantages = self.advantages[self.mask]
         self.advantages[self.mask] = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+    def check_finite(self) -> None:
+        """:raises FloatingPointError: if anything that an update reads is NaN or infinite"""
+        names = ("rewards", "values", "old_logits", "log_probs", "reference_logits", "returns", "advantages")
+        check_finite({name: getattr(self, name) for name in names})
 
     def minibatches(self, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """All episodes once, shuffled. :return: rows, ``batch_size`` at a time; the last may be fewer"""

@@ -15,9 +15,10 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from agents.arguments import check_arguments, check_kl_in
-from agents.diagnostics import record_rollout
+from agents.arguments import check_arguments, check_batch_size, check_kl_in, check_n_episodes
+from agents.diagnostics import record_rollout, record_update
 from agents.episode_buffer import EpisodeBatch, EpisodeBuffer
+from agents.health import Health, check_finite, clip_gradients
 from agents.kl_controller import AdaptiveKLCoef
 from agents.losses import (
     Certainty,
@@ -124,10 +125,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             fractions=dict(gamma=gamma, gae_lambda=gae_lambda),
             counts=dict(n_episodes=n_episodes, batch_size=batch_size, max_batch_tokens=max_batch_tokens, n_epochs=n_epochs),
         )
-        if batch_size > n_episodes:
-            raise ValueError(
-                f"batch_size must be at most n_episodes = {n_episodes}, but it is {batch_size}: it counts whole episodes"
-            )
+        check_batch_size(batch_size, n_episodes)
         check_kl_estimator(kl_estimator)
         check_certainty(certainty)
         if isinstance(token_weights, str):
@@ -170,6 +168,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self.certainty_temperature = certainty_temperature
         self._cache: KVCache | None = None
         self.training_state: TrainingState | None = None
+        self.health = Health()
         if _init_setup_model:
             self._setup_model()
 
@@ -185,11 +184,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         return OnPolicyAlgorithm._wrap_env(maybe_make_env(env, verbose), verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        if self.n_episodes % self.n_envs:
-            raise ValueError(
-                f"n_episodes must be a multiple of the environment's lanes, {self.n_envs}, but it is {self.n_episodes}: "
-                "change one of them, so that every lane plays the same number of whole episodes"
-            )
+        check_n_episodes(self.n_episodes, self.n_envs)
         self._setup_lr_schedule()
         self.value_lr_schedule = (
             self.lr_schedule if self.value_learning_rate is None else FloatSchedule(self.value_learning_rate)
@@ -270,6 +265,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
                 lanes = lanes[cache.drop(finished)]
         rollout_buffer.fetch()
         rollout_buffer.compute_returns_and_advantage()
+        self.health.after_rollout(list(self.ep_success_buffer or [])[-self.n_episodes :])
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -295,18 +291,13 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
                 for batch in buffer.batches(rows, self.max_batch_tokens):
                     share = len(batch.actions) / n_minibatch
                     (share * self._loss(batch, clip_range, statistics, first_epoch=epoch == 0)).backward()
-                for group in self.policy.optimizer.param_groups:
-                    norm = torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
-                    if group["name"] == "policy":
-                        statistics.add("train/grad_norm", norm, n_minibatch)
+                norms = clip_gradients(self.policy.optimizer, self.max_grad_norm, statistics)
+                statistics.add("train/grad_norm", norms["policy"], n_minibatch)
                 self.policy.optimizer.step()
-            self._n_updates += 1
 
-        for name, value in statistics.means().items():
-            self.logger.record(name, value)
-        kl = statistics.total("objective/kl_per_token") / self.n_episodes
-        self.logger.record("objective/kl", kl)
-        self.logger.record("objective/kl_weighted_per_episode", statistics.total("objective/kl_weighted") / self.n_episodes)
+        self.health.after_update(statistics.means(), self.policy.parameters())
+        self._n_updates += self.n_epochs
+        kl = record_update(self.logger, statistics, self.n_episodes)
         self.logger.record("objective/kl_coef", self.kl_coef)
         self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -357,11 +348,13 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
             buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
             buffer.compute_returns_and_advantage()
+        buffer.check_finite()
         if self.normalize_advantage:
             buffer.normalize_advantages()
         tokens = buffer.token_batch(self.policy.temperature)
         for slot in SLOTS:
             buffer.weights[slot] = getattr(self.token_weights, slot)(tokens).cpu().numpy()
+        check_finite({f"weights of the {slot} term": weights for slot, weights in buffer.weights.items()})
         certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
         weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
         record_rollout(self.logger, tokens, weights, self.token_weights.kl, certainty)
@@ -388,8 +381,14 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Train until at least ``total_timesteps`` completion tokens have been written; arguments as SB3's ``learn``."""
-        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        """Train until at least ``total_timesteps`` completion tokens have been written; arguments as SB3's ``learn``.
+
+        :raises FloatingPointError: at a NaN or an infinity, before it reaches the weights
+        """
+        try:
+            super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"update {self._n_updates // self.n_epochs + 1}: {error}") from error
         self.logger.dump(self.num_timesteps)  # the last update, which SB3 would leave unwritten
         return self
 

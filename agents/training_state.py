@@ -1,6 +1,7 @@
 """What an agent's zip lacks for an exact continuation: the states of all generators, and what waits to be logged."""
 
 import random
+import time
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,6 +27,8 @@ class TrainingState:
     lanes: list[dict[str, Any]]
     logged: tuple[dict[str, Any], dict[str, int], dict[str, Any]]
     """What the logger will write at the end of the next rollout."""
+    seconds: float = 0.0
+    """How long the agent has learned, interruptions aside."""
 
     @classmethod
     def of(cls, agent: BaseAlgorithm) -> Self:
@@ -39,6 +42,7 @@ class TrainingState:
             agent.batch_rng.bit_generator.state,  # type: ignore[attr-defined]
             [generator.bit_generator.state for generator in agent.env.get_attr("np_random")],
             (dict(agent.logger.name_to_value), dict(agent.logger.name_to_count), dict(agent.logger.name_to_excluded)),
+            (time.time_ns() - agent.start_time) / 1e9,
         )
 
     def restore(self, agent: BaseAlgorithm) -> None:

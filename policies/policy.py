@@ -277,7 +277,12 @@ class GPT2Policy(ActorCriticPolicy):
 
     @staticmethod
     def _choose(log_probs: Tensor, deterministic: bool) -> tuple[Tensor, Tensor]:
-        actions = log_probs.argmax(dim=1) if deterministic else torch.multinomial(log_probs.exp(), 1)[:, 0]
+        try:
+            actions = log_probs.argmax(dim=1) if deterministic else torch.multinomial(log_probs.exp(), 1)[:, 0]
+        except RuntimeError as error:
+            if log_probs.isfinite().all():
+                raise
+            raise FloatingPointError("NaN or infinity in the policy's logits: its weights are broken, or too large") from error
         return actions, log_probs.gather(1, actions[:, None])[:, 0]
 
 

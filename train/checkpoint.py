@@ -1,12 +1,13 @@
 """Checkpoints of pre-training: written atomically, read without running any code."""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import nn
+
+from train.files import replacing
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the file in a run folder."""
@@ -35,10 +36,12 @@ class Checkpoint:
             optimizer.load_state_dict(state)
 
     def save(self, path: Path) -> None:
-        """Write the file; whoever reads it meanwhile, or after a crash, finds the old one or the new one, whole."""
-        temporary = path.with_suffix(".tmp")
-        torch.save(asdict(self), temporary)
-        os.replace(temporary, path)
+        """Write the file; whoever reads it meanwhile, or after a crash, finds the old one or the new one, whole.
+
+        :raises OSError: as :func:`train.files.replacing`
+        """
+        with replacing(path) as temporary:
+            torch.save(asdict(self), temporary)
 
     @classmethod
     def load(cls, path: Path) -> Self:

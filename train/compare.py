@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from train.accuracy import problems_name
+from train.command import run_command
 from train.ppo import PRESETS, PPOArgs
 from train.presets import parse
 from train.report import draw, markdown_table, readme, rich_table
@@ -142,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

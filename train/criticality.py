@@ -41,6 +41,7 @@ from agents.weightings import certainty_power
 from policies import GPT2Policy
 from train.accuracy import check_count, fitting_extras, held_out_problems, problems_name
 from train.aggregate import Estimate
+from train.command import run_command
 from train.inspection import Inspection, inspect
 from train.model_folder import load_policy, pretrained_digits
 from train.plot import COLOURS
@@ -330,4 +331,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

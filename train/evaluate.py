@@ -27,6 +27,7 @@ from train.accuracy import (
     problems_name,
     table,
 )
+from train.command import run_command
 from train.model_folder import load_policy, pretrained_digits
 from train.run_folder import versions, write_json, write_rows
 from train.solve import Problem, budget, solve
@@ -245,4 +246,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

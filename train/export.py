@@ -15,6 +15,7 @@ from addition_gym.scratchpad import check_digits
 from addition_gym.vocabulary import CHARACTERS
 from policies.gpt2 import save_gpt2
 from policies.nanogpt import convert_nanogpt, is_nanogpt, read_nanogpt
+from train.command import run_command
 from train.model_folder import PRETRAINING, load_policy, local_path, pretrained_digits
 from train.run_folder import write_json
 
@@ -172,4 +173,4 @@ def _known_digits(path: Path) -> int | None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

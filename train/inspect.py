@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from addition_gym import PAD_TOKEN_ID, decode, prompt
+from train.command import run_command
 from train.inspect_html import page
 from train.inspection import (
     OF_AGENTS,
@@ -136,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -20,6 +20,7 @@ from agents.weightings import Weighting, certainty_power
 from policies import GPT2Policy
 from policies.policy import entropy
 from train.model_folder import AGENT, load_policy, resolve_model
+from train.resume import checkpoints
 from train.solve import Problem, budget, solve
 
 Completion = Literal["solution", "greedy", "sampled"]
@@ -138,12 +139,13 @@ def load_checkpoint(model: str | Path) -> Checkpoint:
 
 
 def run_checkpoints(run: Path) -> list[Path]:
-    """The agents of a run, oldest first: ``checkpoints/agent_<timesteps>.zip`` and the final ``agent.zip``.
+    """The agents of a run, oldest first: ``checkpoints/agent_<timesteps>.zip``, and ``agent.zip`` as the last if it is done.
 
     :raises ValueError: if there are none
     """
-    paths = sorted(run.glob("checkpoints/agent_*.zip"), key=lambda path: int(path.stem.removeprefix("agent_")))
-    paths += [run / AGENT] if (run / AGENT).is_file() else []
+    paths = checkpoints(run / "checkpoints")
+    if (run / AGENT).is_file():
+        paths = [*paths[:-1], run / AGENT]  # the last checkpoint is the same agent
     if not paths:
         raise ValueError(
             f"run must be a run folder with agents, but {str(run)!r} holds neither {AGENT} nor checkpoints/agent_*.zip: "

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +18,11 @@ from agents.losses import Certainty, KLEstimator
 from agents.token_weights import WeightsName
 from train.accuracy import Accuracy, evaluate, table
 from train.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
-from train.model_folder import pretrained_digits, resolve_model
+from train.command import run_command
+from train.failure import kept
+from train.model_folder import AGENT, pretrained_digits, resolve_model
 from train.presets import parse
-from train.resume import CheckpointCallback, Interrupted, load_newest, run_logger
+from train.resume import CheckpointCallback, Interrupted, load_newest, rescue, run_logger, save
 from train.run_folder import make_run_folder, resumed, versions, write_json
 
 
@@ -206,6 +207,7 @@ def train(args: PPOArgs, console: Console) -> Path:
 
     :return: the run folder
     :raises Interrupted: if a signal stopped the run, after a checkpoint
+    :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
     """
     for name in ("eval_every", "eval_every_problems", "checkpoint_every", "keep_checkpoints", "total_timesteps"):
         if getattr(args, name) < 1:
@@ -247,21 +249,24 @@ def train(args: PPOArgs, console: Console) -> Path:
     )
     if checkpoint is not None and checkpoint.training_state is not None:
         checkpoint.training_state.restore(agent)
-    started = time.perf_counter()
     try:
-        agent.learn(
-            args.total_timesteps - agent.num_timesteps,
-            callback=callbacks,
-            reset_num_timesteps=checkpoint is None,
-            progress_bar=console.is_terminal,
-        )
+        with kept(folder, checkpoints.newest, lambda: rescue(agent)):
+            if agent.num_timesteps < args.total_timesteps:
+                agent.learn(
+                    args.total_timesteps - agent.num_timesteps,
+                    callback=callbacks,
+                    reset_num_timesteps=checkpoint is None,
+                    progress_bar=console.is_terminal,
+                )
+                checkpoints.save()
+            save(agent, folder / AGENT)
     except Interrupted as interrupted:
         console.print(f"{interrupted}: saved; go on with  python -m train.ppo --resume {folder}", soft_wrap=True)
         raise
     finally:
         checkpoints.restore_handlers()
-    seconds = time.perf_counter() - started
-    agent.save(folder / "agent")
+    assert agent.training_state is not None
+    seconds = agent.training_state.seconds
     after = measure()
     results: dict[str, Any] = {
         "before": {name: accuracy.as_dict() for name, accuracy in before.items()},
@@ -294,4 +299,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -19,10 +19,13 @@ from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.env import resolve_max_tokens
 from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import check_digits, longest_text
+from agents.health import check_finite
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, save_gpt2
 from train.accuracy import evaluate, table
 from train.checkpoint import CHECKPOINT, Checkpoint
+from train.command import run_command
 from train.data import packed_blocks
+from train.failure import kept
 from train.model_folder import PRETRAINING, load_policy
 from train.muon import Muon
 from train.presets import parse
@@ -221,11 +224,13 @@ def train_stage(
         with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast):
             loss = next_token_loss(model, tokens.to(args.device), mask.to(args.device), positions)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+        done = step + 1
+        if not norm.isfinite():
+            check_finite({f"the loss of step {done} of the {stage.name} stage": loss, "norm of the gradient": norm})
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        done = step + 1
         if done % 100 == 0 or done == stage.steps:
             console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
         if folder and done % args.checkpoint_every == 0 and done < stage.steps:
@@ -259,7 +264,9 @@ def main() -> None:
     check(args)
     console = Console()
     folder = args.resume or make_run_folder(args, "pretrain", args.run_folder)
-    pretrain(args, folder, console)
+    checkpoint = folder / CHECKPOINT
+    with kept(folder, lambda: checkpoint if checkpoint.is_file() else None):
+        pretrain(args, folder, console)
     accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
     console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))
     write_json(folder / "results.json", {a.problems: a.as_dict() for a in accuracies})
@@ -268,4 +275,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from train.command import run_command
 from train.compare import PUBLISHED
 from train.reproduction.workshop import PRETRAINED, PUBLISHED_MODELS
 from train.run_folder import write_json
@@ -59,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

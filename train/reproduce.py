@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from train.accuracy import check_count
+from train.command import run_command
 from train.compare import PUBLISHED
 from train.reproduction import after, before
 from train.reproduction.artefact import Artefact, write_index
@@ -122,4 +123,4 @@ def _rich(artefact: Artefact) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

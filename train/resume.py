@@ -1,9 +1,10 @@
 """Checkpoints of fine-tuning, and how a run goes on from them: bit for bit on one CPU thread."""
 
 import csv
-import os
 import signal
+import tempfile
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 from agents import PrioritizedKLPPO
 from agents.training_state import TrainingState
 from train.callbacks import updates_of
+from train.files import replacing
+from train.model_folder import AGENT
 
 STEP = "time/total_timesteps"
 
@@ -31,9 +34,10 @@ class CheckpointCallback(BaseCallback):
     """Saves the agent between an update and the next rollout, as ``<folder>/agent_<timesteps>.zip``, and keeps the last ones.
 
     A file is there whole or not at all. SIGINT (Ctrl-C) and SIGTERM (Slurm) let the rollout and the update under way end, save,
-    and raise :class:`Interrupted`; a second one stops at once.
+    and raise :class:`Interrupted`; a second one stops at once. The last update is saved by whoever calls ``learn``, when it has
+    been logged.
 
-    :param folder: is made
+    :param folder: is made within the run folder, which must be there
     :param every: updates between two checkpoints
     :param keep: how many stay
     """
@@ -45,6 +49,10 @@ class CheckpointCallback(BaseCallback):
         self._handlers: dict[int, Any] = {}
 
     def _on_training_start(self) -> None:
+        assert isinstance(self.model, PrioritizedKLPPO)
+        if self.model.training_state is not None:  # the run goes on, and so does its clock
+            self.model.start_time -= round(self.model.training_state.seconds * 1e9)
+            self.model._num_timesteps_at_start = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             self._handlers[number] = signal.signal(number, self._on_signal)
 
@@ -69,19 +77,40 @@ class CheckpointCallback(BaseCallback):
             raise Interrupted(self._signal)
 
     def _on_training_end(self) -> None:
-        self.save()
         self.restore_handlers()
 
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest beyond ``keep``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         assert isinstance(self.model, PrioritizedKLPPO)
         self.model.training_state = TrainingState.of(self.model)
-        temporary = self.folder / "writing.zip"
-        self.model.save(temporary)
-        os.replace(temporary, self.folder / f"agent_{self.num_timesteps}.zip")
+        save(self.model, self.folder / f"agent_{self.model.num_timesteps}.zip")
         for old in checkpoints(self.folder)[: -self.keep]:
             old.unlink()
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint."""
+        return next(reversed(checkpoints(self.folder)), None)
+
+
+def save(agent: PrioritizedKLPPO, path: Path) -> None:
+    """Save an agent; its folder is made if that of the run is there.
+
+    :raises CannotWrite: as :func:`train.files.replacing`
+    """
+    with replacing(path) as temporary:
+        path.parent.mkdir(exist_ok=True)
+        with temporary.open("wb") as file:
+            agent.save(file)
+
+
+def rescue(agent: PrioritizedKLPPO) -> Path | None:
+    """Save an agent in the system's temporary folder. :return: where, None if that failed too"""
+    try:
+        path = Path(tempfile.mkdtemp(prefix="agent-")) / AGENT
+        save(agent, path)
+    except OSError:
+        return None
+    return path
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -105,25 +134,33 @@ def load_newest(folder: Path, device: str) -> PrioritizedKLPPO | None:
     return None
 
 
-def run_logger(folder: Path, resumed_at: int | None = None) -> Logger:
+class _Board(TensorBoardOutputFormat):
+    """As SB3's, and what older events tell about later steps is dropped."""
+
+    def __init__(self, folder: Path, last: int):
+        self.writer = SummaryWriter(log_dir=str(folder), purge_step=last + 1)
+        self._is_closed = False
+
+
+def run_logger(folder: Path, resumed_at: int = 0) -> Logger:
     """``progress.csv`` and TensorBoard events in a run folder.
 
     :param folder: the run folder
     :param resumed_at: timesteps of the checkpoint that the run goes on from: what was logged after it is dropped
     """
-    rows = [] if resumed_at is None else _rows(folder / "progress.csv", resumed_at)
-    table, board = CSVOutputFormat(str(folder / "progress.csv")), TensorBoardOutputFormat(str(folder))
-    for row in rows:
-        table.write(row, {})
-    if resumed_at is not None:
-        board.writer.close()
-        board.writer = SummaryWriter(log_dir=str(folder), purge_step=resumed_at + 1)
-    return Logger(str(folder), [table, board])
+    path = folder / "progress.csv"
+    rows = _rows(path, resumed_at)
+    with replacing(path) as temporary:
+        table = CSVOutputFormat(str(temporary))  # its file stays open when it is renamed
+        for row in rows:
+            table.write(row, {})
+    return Logger(str(folder), [table, _Board(folder, resumed_at)])
 
 
 def _rows(path: Path, last: int) -> list[dict[str, float]]:
+    """Those up to a step; the row of the last update, which comes behind the last step, does not name it again."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:
         rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row for row in rows if row.get(STEP, last + 1) <= last]
+    return list(takewhile(lambda row: row.get(STEP, 0) <= last, rows))

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import os
 import platform
 import shlex
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+
+from train.files import CannotWrite, replacing
 
 Args = TypeVar("Args")
 
@@ -28,12 +29,16 @@ def make_run_folder(args: Any, command: str, folder: Path | None) -> Path:
     :param folder: where; by default ``runs/<command>-<preset>-<date and time>``
     :return: the folder
     :raises ValueError: if the folder already holds a run
+    :raises CannotWrite: if it cannot be made
     """
     if folder is None:
         folder = Path("runs") / f"{command}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}"
     if (folder / "config.json").exists():
         raise ValueError(f"run_folder must not hold a run yet, but {str(folder)!r} does: choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(folder, error) from error
     write_json(folder / "config.json", dataclasses.asdict(args))
     (folder / "command.txt").write_text(shlex.join(["python", "-m", f"train.{command}", *sys.argv[1:]]) + "\n")
     write_json(folder / "versions.json", versions())
@@ -64,10 +69,13 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that a person can read. The file is there whole or not at all, whoever else writes it."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
-    os.replace(temporary, path)
+    """Write JSON that a person can read. The file is there whole or not at all.
+
+    :raises OSError: as :func:`train.files.replacing`
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "
+")
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -76,6 +84,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer = None
         for row in rows:
             if writer is None:
-                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+                writer = csv.DictWriter(file, row.keys(), lineterminator="
+")
                 writer.writeheader()
             writer.writerow(row)

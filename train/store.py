@@ -162,11 +162,13 @@ class Store:
         science = scientific(args)
         names = (science["pretrained"][:12], str(args.extra_digits), str(args.eval_problems))
         path = self.root / "before" / f"{'-'.join(names)}.json"
-        if not path.is_file():
-            policy = load_policy(resolve_model(args.pretrained), args.device)
-            extras = (0, args.extra_digits)
-            accuracies = evaluate(policy, science["pretrained_digits"], args.eval_problems, extras=extras)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {accuracy.problems: accuracy.value for accuracy in accuracies})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever else needs it waits
+            if not path.is_file():
+                policy = load_policy(resolve_model(args.pretrained), args.device)
+                extras = (0, args.extra_digits)
+                accuracies = evaluate(policy, science["pretrained_digits"], args.eval_problems, extras=extras)
+                write_json(path, {accuracy.problems: accuracy.value for accuracy in accuracies})
         found: dict[str, float] = json.loads(path.read_text())
         return found

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from agents.token_weights import TokenWeights, named_weights
 from train.accuracy import problems_name
+from train.command import run_command
 from train.compare import PUBLISHED, plan
 from train.ppo import PRESETS, PPOArgs
 from train.presets import parse
@@ -161,4 +162,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -167,6 +167,7 @@ def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
     shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_10.zip")  # 10 sorts behind 9, unlike "10"
     shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_9.zip")
     paths = run_checkpoints(run)
+    assert len(paths) == len(list(run.glob("checkpoints/*.zip")))  # the last is the final agent
     assert [path.stem for path in paths[:2]] == ["agent_9", "agent_10"]
     assert paths[-1] == run / "agent.zip"
     names = []

@@ -2,12 +2,16 @@
 
 import csv
 import json
+import multiprocessing
+import os
 import random
 import signal
-import subprocess
 import sys
 import time
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -91,24 +95,55 @@ def test_interrupted_anywhere_it_ends_the_same(method, calls, whole, command, tm
     assert_same_run(tmp_path / "run", folder)
 
 
-def test_killed_again_and_again_it_ends_the_same(whole, tmp_path) -> None:
-    """SIGKILL at random moments, writing a checkpoint included."""
+def go_on(arguments: list[str], log: Path) -> None:
+    """The command, in a process of its own."""
+    with log.open("a") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.argv = ["train/ppo.py", *arguments]
+    ppo.main()
+
+
+def kill(process: BaseProcess, run: Path, moment: str, clock: random.Random) -> bool:
+    """Kill a run while it starts, while it trains, or while it writes a checkpoint.
+
+    :return: whether it was alive until then
+    """
+    starts = len(list(run.glob("events*")))
+    while process.is_alive():
+        writing = next((run / "checkpoints").glob("*.tmp"), None)
+        training = len(list(run.glob("events*"))) > starts
+        if moment == "start" or (moment == "train" and training) or (moment == "write" and training and writing):
+            time.sleep(0 if moment == "write" else clock.uniform(0, 1 if moment == "start" else 0.3))
+            break
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("wanted", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_again_and_again_it_ends_the_same(wanted, whole, tmp_path) -> None:
+    """SIGKILL at random moments, writing a checkpoint included; then byte for byte what a run without kills writes."""
     folder, flags = whole
-    run, clock = tmp_path / "run", random.Random(0)
-    kills = 0
+    run, log, clock = tmp_path / "run", tmp_path / "log", random.Random(0)
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])  # imports torch once
+    kills, cut_short = 0, 0
     while not (run / "results.json").exists():
         resume = ["--resume", str(run)] if (run / "config.json").exists() else [*flags, "--run-folder", str(run)]
-        with (tmp_path / "log").open("w") as log:
-            process = subprocess.Popen([sys.executable, "-m", "train.ppo", *resume], stdout=log, stderr=log)
-        seen = len(checkpoints(run / "checkpoints")) and checkpoints(run / "checkpoints")[-1]
-        while kills < 3 and process.poll() is None:
-            found = checkpoints(run / "checkpoints")
-            if found and found[-1] != seen:  # it is past its start
-                time.sleep(clock.uniform(0, 0.2))
-                process.send_signal(signal.SIGKILL)
-                kills += process.wait() == -signal.SIGKILL
-        assert process.wait() in (0, -signal.SIGKILL), (tmp_path / "log").read_text()
+        process = server.Process(target=go_on, args=(resume, log))
+        process.start()
+        if kills < wanted:
+            kills += kill(process, run, ("train", "write", "start", "write")[kills % 4], clock)
+            cut_short += any((run / "checkpoints").glob("*.tmp"))
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL), log.read_text()
+    assert kills == wanted
+    assert cut_short > 0
     assert_same_run(run, folder)
+    for name in ("policy.pth", "policy.optimizer.pth"):
+        ours, theirs = (ZipFile(path / "agent.zip").read(name) for path in (run, folder))
+        assert ours == theirs
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -128,9 +163,14 @@ def test_a_signal_saves_and_ends(number, whole, command, tmp_path, monkeypatch, 
     assert exit_.value.code == 128 + number
     assert f"{number.name}: saved; go on with  python -m train.ppo --resume {tmp_path / 'run'}" in capsys.readouterr().out
     assert signal.getsignal(number) == before
-    assert len(checkpoints(tmp_path / "run" / "checkpoints")) == 1
+    (checkpoint,) = checkpoints(tmp_path / "run" / "checkpoints")
+    agent = PrioritizedKLPPO.load(checkpoint)
+    agent.training_state = replace(agent.training_state, seconds=1000.0)
+    agent.save(checkpoint)
     command(ppo, "--resume", tmp_path / "run")
     assert_same_run(tmp_path / "run", folder)
+    assert 1000 <= json.loads((tmp_path / "run" / "results.json").read_text())["seconds"] < 2000
+    assert len(list((tmp_path / "run").glob("events*"))) == 2  # one a start
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(whole) -> None:
@@ -151,7 +191,7 @@ def test_the_last_checkpoints_stay(whole) -> None:
     updates = PrioritizedKLPPO.load(folder / "agent.zip")._n_updates
     assert updates > 3
     assert [PrioritizedKLPPO.load(path)._n_updates for path in checkpoints(folder / "checkpoints")] == [updates - 1, updates]
-    assert not (folder / "checkpoints" / "writing.zip").exists()
+    assert not list(folder.rglob("*.tmp"))
 
 
 def test_no_checkpoint() -> None:

@@ -1,0 +1,63 @@
+"""Every command tells a user's mistake in one line, with status 2, and a failure with status 1."""
+
+import runpy
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from train import command
+from train.command import run_command
+from train.failure import TrainingFailed
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("ppo", ["--kl-coef", "-1"], "kl_coef must be >= 0"),
+        ("ppo", ["--resume", "nowhere"], "resume must be the folder of a run"),
+        ("pretrain", ["--digits", "0"], "digits must be"),
+        ("evaluate", ["--samples", "0"], "samples must be >= 1"),
+        ("inspect", ["-1", "4"], "operand a must be >= 0"),
+        ("export", ["--output", "out", "--model", "nowhere"], "'nowhere'"),
+        ("plot", ["nowhere"], "runs must hold TensorBoard events"),
+        ("compare", ["matched-budget", "--seeds", "0"], "seeds must be >= 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
+def test_mistakes(name, arguments, message, monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_module(f"train.{name}", run_name="__main__")
+    assert exit_.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ValueError("no"), 2), (TypeError("no"), 2), (OSError("no"), 1), (TrainingFailed("no"), 1)],
+)
+def test_status(error, status, capsys, monkeypatch) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main)
+    assert exit_.value.code == status
+    assert capsys.readouterr().err == "error: no\n"
+    monkeypatch.setattr(command, "sys", SimpleNamespace(flags=SimpleNamespace(dev_mode=True)))
+    with pytest.raises(type(error)):
+        run_command(main)
+
+
+def test_other_ends_are_left_alone() -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_command(main)
+    run_command(lambda: None)

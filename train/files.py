@@ -1,0 +1,41 @@
+"""Files that are there whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class CannotWrite(OSError):  # noqa: N818
+    """Says what could not be written, why, and what to do.
+
+    :param path: a file or a folder
+    :param error: the reason
+    """
+
+    def __init__(self, path: Path, error: Exception):
+        super().__init__(
+            f"{path} could not be written ({error}): make sure that the disk has room, that the folder may be written to, and "
+            "that nothing moves or removes it meanwhile"
+        )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, to be written within the block, which then takes its place.
+
+    Whoever reads ``path`` meanwhile, or after a crash, finds what was there before, or all of the new content.
+
+    :raises CannotWrite: if it fails; ``path`` is as before then, and the temporary file is gone
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch's writer raises a RuntimeError when the disk is full
+        raise CannotWrite(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
