@@ -11,11 +11,11 @@ def run_command(main: Callable[[], None]) -> None:
 
     :param main: its ``main``
     :raises SystemExit: with status 2 if an argument or an input is wrong (``ValueError``, ``TypeError``), with 1 if the machine
-        or the training failed
+        or the training failed, or a package is missing
     """
     try:
         main()
-    except (ValueError, TypeError, OSError, TrainingFailed) as error:
+    except (ValueError, TypeError, OSError, ImportError, TrainingFailed) as error:
         if sys.flags.dev_mode:
             raise
         print(f"error: {error}", file=sys.stderr)

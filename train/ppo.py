@@ -20,6 +20,7 @@ from train.accuracy import Accuracy, evaluate, table
 from train.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
 from train.command import run_command
 from train.failure import kept
+from train.inspect_callback import InspectorCallback
 from train.model_folder import AGENT, pretrained_digits, resolve_model
 from train.presets import parse
 from train.resume import CheckpointCallback, Interrupted, load_newest, rescue, run_logger, save
@@ -244,6 +245,7 @@ def train(args: PPOArgs, console: Console) -> Path:
             CriticalTokenCallback(digits, args.extra_digits),
             SampleCallback(digits, args.extra_digits, every=args.eval_every),
             PositionCallback(args.eval_every),
+            InspectorCallback(digits, args.extra_digits, args.eval_every),
             checkpoints,
         ]
     )

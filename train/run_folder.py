@@ -74,8 +74,7 @@ def write_json(path: Path, content: Any) -> None:
     :raises OSError: as :func:`train.files.replacing`
     """
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "
-")
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -84,7 +83,6 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer = None
         for row in rows:
             if writer is None:
-                writer = csv.DictWriter(file, row.keys(), lineterminator="
-")
+                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
                 writer.writeheader()
             writer.writerow(row)

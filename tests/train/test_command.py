@@ -22,6 +22,9 @@ from train.failure import TrainingFailed
         ("export", ["--output", "out", "--model", "nowhere"], "'nowhere'"),
         ("plot", ["nowhere"], "runs must hold TensorBoard events"),
         ("compare", ["matched-budget", "--seeds", "0"], "seeds must be >= 1"),
+        ("sweep", ["--seeds", "0"], "seeds must be >= 1"),
+        ("reproduce", ["fig-1", "--seeds", "0"], "seeds must be >= 1"),
+        ("criticality", ["--samples", "0"], "samples must be >= 1"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
@@ -39,7 +42,7 @@ def test_mistakes(name, arguments, message, monkeypatch, capsys, tmp_path) -> No
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ValueError("no"), 2), (TypeError("no"), 2), (OSError("no"), 1), (TrainingFailed("no"), 1)],
+    [(ValueError("no"), 2), (TypeError("no"), 2), (OSError("no"), 1), (ImportError("no"), 1), (TrainingFailed("no"), 1)],
 )
 def test_status(error, status, capsys, monkeypatch) -> None:
     def main() -> None:
