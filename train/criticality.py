@@ -52,6 +52,8 @@ RARE = 1e-3
 """Wrong tokens below this probability count as failures."""
 CRITICAL = 0.05
 """A token is called critical from this criticality on: one success in twenty is lost there."""
+EXPONENT = 150.0
+"""The paper's, for the weight that the summary speaks of."""
 RESAMPLES = 1000
 PLACES = 10
 """How many places the terminal shows."""
@@ -250,11 +252,13 @@ def summary(found: Sequence[Criticality]) -> str:
     labels = np.concatenate([each.criticality >= CRITICAL for each in found])
     task = np.concatenate([each.on_critical_tokens for each in found])
     lost = np.concatenate([each.lost for each in found])
+    held = np.concatenate([each.inspection.quantities["weight"] for each in found]) > 0.5
     return (
         f"The policy succeeds with probability {np.mean([each.success[0] for each in found]):.3f}. "
         f"{labels.sum()} of {len(labels)} tokens of {len(found)} solutions are critical (criticality >= {CRITICAL}), "
         f"{(labels & task).sum()} of them among the task's {task.sum()} critical tokens, "
-        f"which hold {lost[task].sum() / lost.sum():.0%} of all that is lost."
+        f"which hold {lost[task].sum() / lost.sum():.0%} of all that is lost. {(labels & held).sum()} of them have a certainty that "
+        f"leaves more than half of the weight J ** {EXPONENT:g}; {lost[held].sum() / lost.sum():.0%} is lost on such tokens."
     )
 
 
@@ -274,7 +278,7 @@ def tables(estimates: Mapping[str, Estimate], places: Mapping[str, float]) -> li
 
 
 def draw(found: Sequence[Criticality], estimates: Mapping[str, Estimate], path: Path) -> None:
-    """Criticality against certainty, a dot a token, and the AUROC of the signals."""
+    """Criticality from -1 on against certainty, a dot a token, and the AUROC of the signals."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     certainty = np.concatenate([each.inspection.quantities["certainty"] for each in found])
     criticality = np.concatenate([each.criticality for each in found])
@@ -285,7 +289,11 @@ def draw(found: Sequence[Criticality], estimates: Mapping[str, Estimate], path: 
     ):
         left.plot(certainty[chosen], criticality[chosen], marker, color=colour, markersize=4, alpha=0.5, label=label)
     left.axhline(CRITICAL, color="black", linestyle=":", linewidth=1, label=f"critical from {CRITICAL} on")
-    left.set(xlabel="certainty of the reference (negentropy, 0 to 1)", ylabel="criticality (share of successes lost)")
+    left.set(
+        xlabel="certainty of the reference (negentropy, 0 to 1)",
+        ylabel="criticality (share of successes lost)",
+        ylim=(-1.05, 1.05),
+    )
     left.grid(alpha=0.3)
     left.legend(fontsize=8)
     names = list(estimates)[::-1]
@@ -312,7 +320,7 @@ def main() -> None:
         raise ValueError(f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it")
     console = Console()
     problems = held_out_problems(digits, args.extra_digits, args.problems, args.seed)
-    weighting, certainty = certainty_power(150.0), ReferenceCertainty()
+    weighting, certainty = certainty_power(EXPONENT), ReferenceCertainty()
     inspections = [inspect(policy, problem, encode(solution(*problem)), digits, weighting, certainty) for problem in problems]
     with console.status("Rollouts behind every wrong token"):
         found = measure(policy, inspections, args.samples)
