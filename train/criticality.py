@@ -254,11 +254,11 @@ def summary(found: Sequence[Criticality]) -> str:
     lost = np.concatenate([each.lost for each in found])
     held = np.concatenate([each.inspection.quantities["weight"] for each in found]) > 0.5
     return (
-        f"The policy succeeds with probability {np.mean([each.success[0] for each in found]):.3f}. "
-        f"{labels.sum()} of {len(labels)} tokens of {len(found)} solutions are critical (criticality >= {CRITICAL}), "
-        f"{(labels & task).sum()} of them among the task's {task.sum()} critical tokens, "
-        f"which hold {lost[task].sum() / lost.sum():.0%} of all that is lost. {(labels & held).sum()} of them have a certainty that "
-        f"leaves more than half of the weight J ** {EXPONENT:g}; {lost[held].sum() / lost.sum():.0%} is lost on such tokens."
+        f"The policy succeeds with probability {np.mean([each.success[0] for each in found]):.3f}. {labels.sum()} of "
+        f"{len(labels)} tokens of {len(found)} solutions are critical (criticality >= {CRITICAL}), {(labels & task).sum()} of "
+        f"them among the task's {task.sum()} critical tokens, which hold {lost[task].sum() / lost.sum():.0%} of all that is "
+        f"lost. {(labels & held).sum()} of them have a certainty that leaves more than half of the weight J ** {EXPONENT:g}; "
+        f"{lost[held].sum() / lost.sum():.0%} is lost on such tokens."
     )
 
 
