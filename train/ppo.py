@@ -260,6 +260,7 @@ def train(args: PPOArgs, console: Console) -> Path:
         raise
     finally:
         checkpoints.restore_handlers()
+        agent.logger.close()
     seconds = time.perf_counter() - started
     agent.save(folder / "agent")
     after = measure()
