@@ -18,6 +18,9 @@ DEFAULT_DIGITS = 6
 MAX_TOKENS_MARGIN = 16
 """How many tokens the default budget leaves beyond the longest solution."""
 
+MAX_HELD_TOKENS = 2**28
+"""The most tokens that the observations of an environment hold, those of all lanes together: 2 GB."""
+
 _FAILURE_REWARD: dict[Reward, float] = {"binary": 0.0, "signed": -1.0}
 
 
@@ -127,10 +130,11 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         :param seed: seeds the problem stream; the same seed gives the same problems for ever
         :param options: ``{"operands": (a, b)}`` sets the problem
         :return: the observation, int64 of shape ``(max_tokens,)``, and ``{"operands": (a, b)}``
-        :raises TypeError: if ``options`` is not a dict or an operand is not an int
-        :raises ValueError: if ``options`` has an unknown key, an operand is negative, or the solution does not fit into
-            ``max_tokens``
+        :raises TypeError: if ``options`` is not a dict, or the seed or an operand is not an int
+        :raises ValueError: if ``options`` has an unknown key, the seed or an operand is negative, or the solution does not fit
+            into ``max_tokens``
         """
+        check_seed(seed)
         operands = check_options(options).get("operands")
         problem = None if operands is None else check_problem(operands, self.max_tokens)
         super().reset(seed=seed)
@@ -203,21 +207,27 @@ def failure_reward(reward: Reward) -> float:
     return _FAILURE_REWARD[reward]
 
 
-def resolve_max_tokens(max_tokens: int | None, digits: int) -> int:
+def resolve_max_tokens(max_tokens: int | None, digits: int, num_envs: int = 1) -> int:
     """The token budget: as given, or the longest solution plus a margin.
 
+    :param num_envs: lanes that hold so many tokens each
     :raises TypeError: if ``max_tokens`` is not an int
-    :raises ValueError: if the longest solution does not fit
+    :raises ValueError: if the longest solution does not fit, or all lanes together hold more than ``MAX_HELD_TOKENS``
     """
     needed = scratchpad.longest_text(digits)
     if max_tokens is None:
-        return needed + MAX_TOKENS_MARGIN
+        max_tokens = needed + MAX_TOKENS_MARGIN
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
         raise TypeError(f"max_tokens must be an int, but it is {max_tokens!r}: pass a number of tokens")
     if max_tokens < needed:
         raise ValueError(
-            f"max_tokens must be >= {needed}, the longest text with {digits} digits, but it is {max_tokens}: "
-            "raise it, or lower digits"
+            f"max_tokens must be >= {needed}, the longest text with {digits} digits, but it is "
+            f"{scratchpad.shown(max_tokens)}: raise it, or lower digits"
+        )
+    if num_envs * max_tokens > MAX_HELD_TOKENS:
+        raise ValueError(
+            f"num_envs * max_tokens must be at most {MAX_HELD_TOKENS}, what fits into memory, but it is "
+            f"{scratchpad.shown(num_envs)} * {scratchpad.shown(max_tokens)}: lower num_envs, digits or max_tokens"
         )
     return max_tokens
 
@@ -239,6 +249,18 @@ def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
         if key != "operands":
             raise ValueError(f"options must hold only the key 'operands', but it holds {key!r}: remove it")
     return options or {}
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what seeds no generator.
+
+    :raises TypeError: if it is neither an int nor None
+    :raises ValueError: if it is negative
+    """
+    if seed is not None and not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be an int or None, but it is {seed!r}: pass a number >= 0")
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must be >= 0, but it is {scratchpad.shown(seed)}: pass a number >= 0")
 
 
 def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
