@@ -179,7 +179,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
             seeds = list(seed)
         else:
             check_seed(seed)
-            seeds = [int(seed) + row for row in range(self.num_envs)]  # type: ignore[arg-type]
+            seeds = [int(seed) + row for row in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise ValueError(
                 f"seed must be an int, None, or one seed for each of the num_envs = {self.num_envs} lanes, "

@@ -1,10 +1,12 @@
-"""Whether memory and file handles stay flat: ``python -m benchmarks.soak --minutes 120``. Linux only.
+"""Whether memory and file handles stay flat: ``python -m benchmarks.soak --minutes 120``. Linux with glibc only.
 
-One process plays, fine-tunes, evaluates, saves and loads over and over. After each cycle it writes what it holds to a CSV file, and
-at the end the slopes of both over time. That a single run fits into memory is what :mod:`benchmarks.parts.memory` measures.
+One process plays, fine-tunes, evaluates, saves and loads over and over. After each cycle it writes what it holds to a CSV file,
+and at the end the slopes over time. How much memory one iteration takes is what :mod:`benchmarks.parts.memory` measures.
 """
 
 import csv
+import ctypes
+import gc
 import json
 import os
 import resource
@@ -50,8 +52,10 @@ class Sample(NamedTuple):
 
     cycle: int
     minutes: float
-    megabytes: float
-    """Resident memory."""
+    resident: float
+    """Memory in MB as the system sees it: it drifts, since the allocator keeps and scatters what has been freed."""
+    held: float
+    """Memory in MB after garbage collection, and after the allocator has given back what is free: a leak shows here."""
     handles: int
     """Open file descriptors."""
 
@@ -113,13 +117,17 @@ def cycle(args: SoakArgs, seed: int) -> None:
 
 def samples(args: SoakArgs) -> Iterator[Sample]:
     """One after each cycle, until the time is up."""
+    libc = ctypes.CDLL("libc.so.6")
     started = time.monotonic()
     minutes, number = 0.0, 0
     while minutes < args.minutes:
         cycle(args, seed=number)
         number += 1
         minutes = (time.monotonic() - started) / 60
-        yield Sample(number, minutes, resident_megabytes(), len(os.listdir("/proc/self/fd")))
+        resident = resident_megabytes()
+        gc.collect()
+        libc.malloc_trim(0)
+        yield Sample(number, minutes, resident, resident_megabytes(), len(os.listdir("/proc/self/fd")))
 
 
 def resident_megabytes() -> float:
@@ -141,7 +149,8 @@ def run(args: SoakArgs, console: Console) -> None:
         writer.writerow(Sample._fields)
         for sample in samples(args):
             taken.append(sample)
-            writer.writerow([sample.cycle, f"{sample.minutes:.2f}", f"{sample.megabytes:.1f}", sample.handles])
+            numbers = (f"{value:.2f}" for value in (sample.minutes, sample.resident, sample.held))
+            writer.writerow([sample.cycle, *numbers, sample.handles])
             file.flush()
     verdict = judge(taken, args.warm_up)
     content = {"machine": header("cpu"), "minutes": round(taken[-1].minutes, 1), "cycles": len(taken), **verdict}
@@ -159,7 +168,7 @@ def judge(taken: list[Sample], warm_up: float) -> dict[str, dict[str, float | bo
         raise ValueError(f"minutes must leave two cycles after the warm-up, but they leave {len(kept)}: soak longer")
     hours = np.array([sample.minutes for sample in kept]) / 60
     verdict: dict[str, dict[str, float | bool]] = {}
-    for name in ("megabytes", "handles"):
+    for name in ("resident", "held", "handles"):
         values = np.array([getattr(sample, name) for sample in kept])
         found = slope(hours, values)
         verdict[name] = {

@@ -204,7 +204,8 @@ def check_blocks(config: GPT2Config, weights: Mapping[str, Any], name: str, pref
     :raises ValueError: naming ``n_layer``
     """
     start = f"{prefix}transformer.h."
-    found = len({key.removeprefix(start).split(".")[0] for key in weights if key.startswith(start)})
+    names = [str(key) for key in weights]
+    found = len({key.removeprefix(start).split(".")[0] for key in names if key.startswith(start)})
     if config.n_layer != found:
         raise ValueError(f"{name} must have as many blocks as n_layer = {config.n_layer}, but it has {found}: mend n_layer")
 
@@ -218,10 +219,10 @@ def weight_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
         block |= {f"{name}.weight": shape, f"{name}.bias": shape[1:]}
     for name in ("ln_1", "ln_2"):
         block |= {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-    shapes = {"wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_positions, d)}
+    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_positions, d)}
     shapes |= {f"h.{layer}.{name}": shape for layer in range(config.n_layer) for name, shape in block.items()}
     shapes |= {"ln_f.weight": (d,), "ln_f.bias": (d,)}
-    head = {} if config.tie_word_embeddings else {"lm_head.weight": (config.vocab_size, d)}
+    head: dict[str, tuple[int, ...]] = {} if config.tie_word_embeddings else {"lm_head.weight": (config.vocab_size, d)}
     return {f"transformer.{name}": shape for name, shape in shapes.items()} | head
 
 

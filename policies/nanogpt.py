@@ -55,8 +55,8 @@ def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
             raise ValueError(f"checkpoint must hold a dict as {name!r}, but {str(file)!r} holds a {type(value).__name__}")
     if type(config.get("n_head")) is not int:
         raise ValueError(
-            f"checkpoint must say n_head, an int, under 'model_args' or in a config.json beside it, but {str(file)!r} does not: "
-            "write that config.json"
+            f"checkpoint must say n_head, an int, under 'model_args' or in a config.json beside it, but {str(file)!r} does "
+            "not: write that config.json"
         )
     return state, config["n_head"]
 

@@ -1,7 +1,7 @@
 """The policy of a saved agent, without the agent, and without running any code in its file.
 
-SB3 saves an agent as a zip file: its parameters as JSON, in which everything that JSON cannot say is a pickle, and the weights as a
-torch file. :meth:`agents.PrioritizedKLPPO.load` unpickles, which can run any code. What makes a policy is all JSON and tensors.
+SB3 saves an agent as a zip file: its parameters as JSON, in which everything that JSON cannot say is a pickle, and the weights
+as a torch file. ``PrioritizedKLPPO.load`` unpickles, which can run any code. What makes a policy is all JSON and tensors.
 """
 
 import io
@@ -21,7 +21,12 @@ from policies import GPT2Policy
 from policies.gpt2 import check_blocks, checked_config, weight_shapes
 from policies.safe_files import check_weights, read_torch
 
-_ARGUMENTS = {"detach_value": bool, "temperature": (int, float), "autocast": bool, "pad_token_id": int}
+_ARGUMENTS: dict[str, type | tuple[type, ...]] = {
+    "detach_value": bool,
+    "temperature": (int, float),
+    "autocast": bool,
+    "pad_token_id": int,
+}
 """Of the policy, besides its sizes."""
 
 
@@ -41,8 +46,8 @@ def load_agent_policy(path: Path) -> GPT2Policy:
         entries = dict(arguments["config"])
     except Exception as error:  # zipfile and json raise anything on a damaged file
         raise ValueError(
-            f"model must be an agent that PrioritizedKLPPO.save wrote, but {str(path)!r} is not, or it is damaged: take another "
-            f"checkpoint ({type(error).__name__}: {str(error)[:200]})"
+            f"model must be an agent that PrioritizedKLPPO.save wrote, but {str(path)!r} is not, or it is damaged: take "
+            f"another checkpoint ({type(error).__name__}: {str(error)[:200]})"
         ) from error
     config = checked_config(entries, str(path))
     if config.vocab_size != VOCAB_SIZE:

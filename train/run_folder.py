@@ -53,7 +53,7 @@ def resumed(arguments: type[Args], folder: Path) -> Args:
     if (folder / "results.json").is_file():
         raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
     config = read_json(folder / "config.json", "resume")
-    known = {field.name for field in dataclasses.fields(arguments)}
+    known = {field.name for field in dataclasses.fields(arguments)}  # type: ignore[arg-type]
     if unknown := sorted(config.keys() - known):
         raise ValueError(f"resume must be a run of this command, but its config.json has {unknown[0]!r}: check the path")
     try:

@@ -17,7 +17,7 @@ from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from agents import PrioritizedKLPPO
 from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2, save_gpt2
 from tests.fuzz import mutations
-from tests.fuzz.documented import Undocumented, refused
+from tests.fuzz.documented import UndocumentedError, refused
 from train import ppo, pretrain
 from train.checkpoint import CHECKPOINT, Checkpoint
 from train.export import load_nanogpt, our_vocabulary
@@ -143,7 +143,7 @@ class Files:
             warnings.simplefilter("always")
             agent = load_newest(path.parent, "cpu")
         if agent is None and not any(str(path) in str(warning.message) for warning in caught):
-            raise Undocumented("a damaged checkpoint was not named")
+            raise UndocumentedError("a damaged checkpoint was not named")
 
     def run_arguments(self, rng: np.random.Generator) -> None:
         """What ``--resume`` reads first."""
@@ -166,9 +166,9 @@ class Files:
                 parse(presets, "", words)
         except SystemExit as end:
             if end.code not in (0, 2) or not errors.getvalue():
-                raise Undocumented(f"{words} ended with status {end.code!r} and said {errors.getvalue()!r}") from end
+                raise UndocumentedError(f"{words} ended with status {end.code!r} and said {errors.getvalue()!r}") from end
         except BaseException as error:
-            raise Undocumented(f"{words} raised {type(error).__name__}: {str(error)[:300]}") from error
+            raise UndocumentedError(f"{words} raised {type(error).__name__}: {str(error)[:300]}") from error
 
 
 @contextlib.contextmanager

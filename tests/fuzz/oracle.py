@@ -1,5 +1,5 @@
-"""The task once more, from the text of the design: schoolbook addition on digit characters, and a machine that reads one character
-at a time. It shares nothing with ``addition_gym`` but the format.
+"""The task once more, from the text of the design: schoolbook addition on digit characters, and a machine that reads one
+character at a time. It shares nothing with ``addition_gym`` but the format.
 """
 
 from itertools import zip_longest

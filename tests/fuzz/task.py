@@ -19,7 +19,7 @@ from addition_gym import (
 )
 from addition_gym.vocabulary import CHARACTERS
 from tests.fuzz import mutations, oracle
-from tests.fuzz.documented import Undocumented, check, refused
+from tests.fuzz.documented import UndocumentedError, check, refused
 
 NUMBERS = ("digits", "pretrained_digits", "max_tokens")
 NAMES = ("distribution", "split", "reward", "render_mode")
@@ -54,7 +54,7 @@ def vocabulary(rng: np.random.Generator) -> None:
     if not refused(("text",), encode, text):
         check(decode(encode(text)), text, "decode of encode")
     elif set(text) <= set(CHARACTERS):
-        raise Undocumented(f"encode refused {text!r}")
+        raise UndocumentedError(f"encode refused {text!r}")
     refused(("text",), encode, mutations.pick(rng, mutations.HOSTILE))
     refused(("tokens",), decode, mutations.pick(rng, mutations.HOSTILE))
     refused(("operand",), solution, mutations.pick(rng, mutations.HOSTILE), mutations.pick(rng, mutations.NUMBERS))
@@ -137,7 +137,7 @@ def environment(rng: np.random.Generator) -> None:
     lane = Lane(info["operands"], env.max_tokens, 0.0 if reward == "binary" else -1.0)
     for token in writing(rng, info["operands"]):
         if rng.random() < 0.02 and not refused(("action",), env.step, mutations.pick(rng, BAD_ACTIONS)):
-            raise Undocumented("a bad action was taken")
+            raise UndocumentedError("a bad action was taken")
         obs, value, terminated, truncated, info = env.step(token)
         check((terminated, truncated), (lane.write(token), False), "terminated, truncated")
         if terminated or rng.random() < 0.1:
@@ -145,9 +145,9 @@ def environment(rng: np.random.Generator) -> None:
         if terminated:
             lane.judge(value, info)
             if not refused(("step",), env.step, 1):
-                raise Undocumented("a step was taken after the end")
+                raise UndocumentedError("a step was taken after the end")
             return
-    raise Undocumented("the episode never ended")
+    raise UndocumentedError("the episode never ended")
 
 
 def vector_environment(rng: np.random.Generator) -> None:
@@ -160,7 +160,7 @@ def vector_environment(rng: np.random.Generator) -> None:
     writers = [writing(rng, problem) for problem in problems]
     for _ in range(100):
         if rng.random() < 0.02 and not refused(("actions",), envs.step, mutations.pick(rng, BAD_ACTIONS[:6])):
-            raise Undocumented("bad actions were taken")
+            raise UndocumentedError("bad actions were taken")
         actions = np.array([writer.pop(0) for writer in writers])
         obs, rewards, terminations, truncations, infos = envs.step(actions)
         check(truncations.any().item(), False, "truncations")
