@@ -17,9 +17,10 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.report import header
 from tests.fuzz import task
 from tests.fuzz.files import Files
-from train.run_folder import versions, write_json
+from train.run_folder import write_json
 
 MEMORY = 8 * 2**30
 """Bytes of address space: what asks for more fails."""
@@ -96,7 +97,7 @@ def main() -> None:
         "failures": failures,
         "kinds": counts,
         "seconds": round(time.perf_counter() - started),
-        "versions": versions(),
+        "machine": header("cpu"),
     }
     print(json.dumps(outcome, indent=2))
     if args.output:

@@ -55,7 +55,10 @@ def tokens_of_solution(a: str, b: str) -> list[Token]:
         write("\n")
         del left[-1:], right[-1:]
         found, carry = [DIGITS[ones], *found], DIGITS[tens]
-    write("[] + [] , A=")
+    write_list(left)
+    write(" + ")
+    write_list(right)
+    write(" , A=")
     write_list(found)
     write(" C=")
     write(carry, "carry")
