@@ -260,7 +260,7 @@ def check_seed(seed: Any) -> None:
     if seed is not None and not isinstance(seed, int | np.integer):
         raise TypeError(f"seed must be an int or None, but it is {seed!r}: pass a number >= 0")
     if seed is not None and seed < 0:
-        raise ValueError(f"seed must be >= 0, but it is {scratchpad.shown(seed)}: pass a number >= 0")
+        raise ValueError(f"seed must be >= 0, but it is {scratchpad.shown(int(seed))}: pass a number >= 0")
 
 
 def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:

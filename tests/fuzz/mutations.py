@@ -54,8 +54,9 @@ def text(rng: np.random.Generator, right: str, other: str) -> str:
         index, target = rng.integers(len(lines), size=2)
         lines[target] = lines[index] if rng.random() < 0.5 else lines[target] + pick(rng, FRAGMENTS)
         return "\n".join(lines if rng.random() < 0.5 else [*lines[:index], *lines[index + 1 :]])
+    near_the_end = rng.random() < 0.4
     for _ in range(rng.geometric(0.5)):
-        position = int(rng.integers(len(right) + 1))
+        position = len(right) - int(rng.integers(min(30, len(right)) if near_the_end else len(right), endpoint=True))
         piece = pick(rng, (*CHARACTERS, *CHARACTERS, *FRAGMENTS, *STRANGE))
         right = right[:position] + pick(rng, ("", piece, piece)) + right[position + int(rng.integers(2)) :]
     return right[: rng.integers(len(right) + 1)] if rng.random() < 0.1 else right

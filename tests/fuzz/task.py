@@ -63,8 +63,8 @@ def vocabulary(rng: np.random.Generator) -> None:
 
 def options(rng: np.random.Generator) -> None:
     """Hostile arguments of the constructors, and of ``reset`` where they are taken."""
-    keywords = {name: mutations.pick(rng, mutations.NUMBERS) for name in NUMBERS if rng.random() < 0.25}
-    keywords |= {name: mutations.pick(rng, mutations.HOSTILE) for name in NAMES if rng.random() < 0.25}
+    keywords = {name: mutations.pick(rng, mutations.NUMBERS) for name in NUMBERS if rng.random() < 0.15}
+    keywords |= {name: mutations.pick(rng, mutations.HOSTILE) for name in NAMES if rng.random() < 0.15}
     make: Any = ScratchpadAddEnv
     if rng.random() < 0.5:
         make, keywords["num_envs"] = ScratchpadAddVectorEnv, mutations.pick(rng, mutations.NUMBERS)

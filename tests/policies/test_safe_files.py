@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2
+from policies.gpt2 import build_gpt2, checked_config, gpt2_config, load_gpt2
 from policies.nanogpt import convert_nanogpt, read_nanogpt
-from policies.safe_files import check_tensor, read_json, read_torch
+from policies.safe_files import check_tensor, read_json, read_safetensors, read_torch
+from tests.fuzz.documented import refused
 from train.checkpoint import Checkpoint
 from train.export import load_nanogpt, our_vocabulary
 from train.model_folder import load_policy
@@ -221,3 +224,34 @@ def test_vocabulary_of_our_own(folder) -> None:
     """So that the models above are refused for what they are, and not for their vocabulary."""
     assert len(our_vocabulary()) == V
     load_policy(folder)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+SOUND = gpt2_config(V, T, n_layer=2, n_head=2, n_embd=8, pad_token_id=0).to_dict()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(SOUND)), values, max_size=3), st.sets(st.sampled_from(sorted(SOUND)), max_size=1))
+def test_any_configuration(changes, removed) -> None:
+    """A standard GPT-2 comes out, or an error that names the argument."""
+    content = {name: value for name, value in {**SOUND, **changes}.items() if name not in removed}
+    if refused(("pretrained must",), checked_config, content, "a folder"):
+        return
+    config = checked_config(content, "a folder")
+    assert config.n_embd % config.n_head == 0
+    assert config.resid_pdrop == config.embd_pdrop == config.attn_pdrop == 0
+    assert min(config.n_embd, config.n_head, config.n_layer, config.n_positions, config.vocab_size) >= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=200))
+def test_any_bytes(content, tmp_path_factory) -> None:
+    path = tmp_path_factory.getbasetemp() / "any_bytes"
+    path.write_bytes(content)
+    for read in (read_torch, read_safetensors):
+        with pytest.raises(ValueError, match="checkpoint must be a sound"):
+            read(path, "checkpoint")
