@@ -18,6 +18,9 @@ DEFAULT_DIGITS = 6
 MAX_TOKENS_MARGIN = 16
 """How many tokens the default budget leaves beyond the longest solution."""
 
+MAX_HELD_TOKENS = 2**28
+"""The most tokens that the observations of an environment hold, those of all lanes together: 2 GB."""
+
 _FAILURE_REWARD: dict[Reward, float] = {"binary": 0.0, "signed": -1.0}
 
 
@@ -128,10 +131,11 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         :param seed: seeds the problem stream; the same seed gives the same problems for ever
         :param options: ``{"operands": (a, b)}`` sets the problem; ``"completion"`` beside it, the text that is already written
         :return: the observation, int64 of shape ``(max_tokens,)``, and ``{"operands": (a, b)}``
-        :raises TypeError: if ``options`` is not a dict, an operand is not an int, or the completion is not a string
-        :raises ValueError: if ``options`` has an unknown key, or a completion without operands; if an operand is negative, the
-            solution does not fit into ``max_tokens``, or the completion leaves nothing to write
+        :raises TypeError: if ``options`` is not a dict, the seed or an operand is not an int, or the completion is not a string
+        :raises ValueError: if ``options`` has an unknown key, or a completion without operands; if the seed or an operand is
+            negative, the solution does not fit into ``max_tokens``, or the completion leaves nothing to write
         """
+        check_seed(seed)
         options = check_options(options)
         problem = None if options.get("operands") is None else check_problem(options["operands"], self.max_tokens)
         completion = check_completion(options.get("completion", ""), problem, self.max_tokens)
@@ -206,21 +210,27 @@ def failure_reward(reward: Reward) -> float:
     return _FAILURE_REWARD[reward]
 
 
-def resolve_max_tokens(max_tokens: int | None, digits: int) -> int:
+def resolve_max_tokens(max_tokens: int | None, digits: int, num_envs: int = 1) -> int:
     """The token budget: as given, or the longest solution plus a margin.
 
+    :param num_envs: lanes that hold so many tokens each
     :raises TypeError: if ``max_tokens`` is not an int
-    :raises ValueError: if the longest solution does not fit
+    :raises ValueError: if the longest solution does not fit, or all lanes together hold more than ``MAX_HELD_TOKENS``
     """
     needed = scratchpad.longest_text(digits)
     if max_tokens is None:
-        return needed + MAX_TOKENS_MARGIN
+        max_tokens = needed + MAX_TOKENS_MARGIN
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
         raise TypeError(f"max_tokens must be an int, but it is {max_tokens!r}: pass a number of tokens")
     if max_tokens < needed:
         raise ValueError(
-            f"max_tokens must be >= {needed}, the longest text with {digits} digits, but it is {max_tokens}: "
-            "raise it, or lower digits"
+            f"max_tokens must be >= {needed}, the longest text with {digits} digits, but it is "
+            f"{scratchpad.shown(max_tokens)}: raise it, or lower digits"
+        )
+    if num_envs * max_tokens > MAX_HELD_TOKENS:
+        raise ValueError(
+            f"num_envs * max_tokens must be at most {MAX_HELD_TOKENS}, what fits into memory, but it is "
+            f"{scratchpad.shown(num_envs)} * {scratchpad.shown(max_tokens)}: lower num_envs, digits or max_tokens"
         )
     return max_tokens
 
@@ -242,6 +252,18 @@ def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
         if key not in ("operands", "completion"):
             raise ValueError(f"options must hold only the keys 'operands' and 'completion', but it holds {key!r}: remove it")
     return options or {}
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what seeds no generator.
+
+    :raises TypeError: if it is neither an int nor None
+    :raises ValueError: if it is negative
+    """
+    if seed is not None and not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be an int or None, but it is {seed!r}: pass a number >= 0")
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must be >= 0, but it is {scratchpad.shown(int(seed))}: pass a number >= 0")
 
 
 def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:

@@ -53,6 +53,7 @@ class CompletionError(NamedTuple):
     """The token that the completion has there; empty if it ends there."""
 
 
+_DIGITS = "0123456789"  # str.isdecimal also knows digits of other scripts
 _IN_LIST = re.compile(r"\[[^\]]*$")
 _IN_COLUMN_SUM = re.compile(r"\d\+\d\+\d=\d*$")
 _BEFORE_SUM_DIGIT = re.compile(r"A->$")
@@ -90,11 +91,11 @@ def _category(before: str, expected: str, given: str) -> ErrorCategory:
     if _IN_LIST.search(before):
         if given == "]":
             return ErrorCategory.STOPPED_LIST_EARLY
-        if expected == "]" and (given == "," or given.isdecimal()):
+        if expected == "]" and given in _DIGITS + ",":
             return ErrorCategory.CONTINUED_LIST
-    if _IN_COLUMN_SUM.search(before) and (expected.isdecimal() or given.isdecimal()):
+    if _IN_COLUMN_SUM.search(before) and (expected in _DIGITS or given in _DIGITS):
         return ErrorCategory.WRONG_COLUMN_SUM
-    if expected.isdecimal() and given.isdecimal():
+    if expected in _DIGITS and given in _DIGITS:
         if _BEFORE_SUM_DIGIT.search(before):
             return ErrorCategory.WRONG_COLUMN_SUM
         if _BEFORE_CARRY.search(before):

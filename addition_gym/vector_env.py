@@ -18,6 +18,7 @@ from addition_gym.env import (
     check_completion,
     check_options,
     check_problem,
+    check_seed,
     end_of_episode,
     failure_reward,
     make_sampler,
@@ -64,14 +65,14 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         if not isinstance(num_envs, int) or isinstance(num_envs, bool):
             raise TypeError(f"num_envs must be an int, but it is {num_envs!r}: pass a number of lanes")
         if num_envs < 1:
-            raise ValueError(f"num_envs must be >= 1, but it is {num_envs}: pass a number of lanes")
+            raise ValueError(f"num_envs must be >= 1, but it is {scratchpad.shown(num_envs)}: pass a number of lanes")
         if render_mode not in (None, "ansi"):
             raise ValueError(f"render_mode must be None or 'ansi', but it is {render_mode!r}: choose one of these")
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.sampler = make_sampler(digits, distribution, pretrained_digits, split)
         self.failure_reward = failure_reward(reward)
-        self.max_tokens = resolve_max_tokens(max_tokens, digits)
+        self.max_tokens = resolve_max_tokens(max_tokens, digits, num_envs)
         self.single_observation_space = token_space(self.max_tokens)
         self.single_action_space = spaces.Discrete(VOCAB_SIZE)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -189,15 +190,18 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
     def _seed_lanes(self, seed: int | Sequence[int | None] | None) -> None:
         if seed is None:
             seeds: list[int | None] = [None] * self.num_envs
-        elif isinstance(seed, int | np.integer):
-            seeds = [int(seed) + row for row in range(self.num_envs)]
-        else:
+        elif isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
             seeds = list(seed)
+        else:
+            check_seed(seed)
+            seeds = [int(seed) + row for row in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise ValueError(
                 f"seed must be an int, None, or one seed for each of the num_envs = {self.num_envs} lanes, "
                 f"but it holds {len(seeds)}: pass that many"
             )
+        for lane_seed in seeds:
+            check_seed(lane_seed)
         for row, lane_seed in enumerate(seeds):
             if lane_seed is not None:
                 self._rngs[row], self._seeds[row] = seeding.np_random(int(lane_seed))

@@ -5,18 +5,16 @@ The layout (https://github.com/karpathy/nanoGPT, ``model.py``): GPT-2's names, b
 biases may be left out; a compiled model's names start with ``_orig_mod.``.
 """
 
-import json
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from policies.gpt2 import ACTIVATIONS, gpt2_config
+from policies.gpt2 import ACTIVATIONS, gpt2_config, gpt2_of, weight_shapes
+from policies.safe_files import check_tensor, read_json, read_safetensors, read_torch
 
 WEIGHTS = ("ckpt.pt", "model.safetensors", "pytorch_model.bin")
 """Names of the weights in a folder: nanoGPT's own, and the two of ``huggingface_hub.PyTorchModelHubMixin``."""
@@ -30,7 +28,7 @@ def is_nanogpt(path: Path) -> bool:
     if path.is_file():
         return path.suffix in (".pt", ".pth", ".bin")
     config = path / "config.json"
-    return (path / "ckpt.pt").is_file() or (config.is_file() and "block_size" in json.loads(config.read_text()))
+    return (path / "ckpt.pt").is_file() or (config.is_file() and "block_size" in read_json(config, "model"))
 
 
 def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
@@ -46,29 +44,21 @@ def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
         raise ValueError(
             f"checkpoint must be a torch file or a folder with one of {', '.join(WEIGHTS)}, but {str(path)!r} is not"
         )
-    content: dict[str, Any] = load_file(file) if file.suffix == ".safetensors" else _read_torch(file)
+    content: dict[str, Any] = (
+        read_safetensors(file, "checkpoint") if file.suffix == ".safetensors" else read_torch(file, "checkpoint")
+    )
     state = content.get("model", content)
     beside = file.with_name("config.json")
-    config = content.get("model_args") or (json.loads(beside.read_text()) if beside.is_file() else {})
-    if "n_head" not in config:
+    config = content.get("model_args") or (read_json(beside, "checkpoint") if beside.is_file() else {})
+    for name, value in (("model", state), ("model_args", config)):
+        if not isinstance(value, dict):
+            raise ValueError(f"checkpoint must hold a dict as {name!r}, but {str(file)!r} holds a {type(value).__name__}")
+    if type(config.get("n_head")) is not int:
         raise ValueError(
-            f"checkpoint must say n_head under 'model_args' or in a config.json beside it, but {str(file)!r} does not: "
-            "write that config.json"
+            f"checkpoint must say n_head, an int, under 'model_args' or in a config.json beside it, but {str(file)!r} does "
+            "not: write that config.json"
         )
-    return state, int(config["n_head"])
-
-
-def _read_torch(file: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"checkpoint must hold only tensors, numbers and texts, but {str(file)!r} holds more, which could run any code: "
-            "save its state dict and 'model_args' anew, without the rest"
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"checkpoint must be a dict, but {str(file)!r} holds a {type(content).__name__}: save a state dict")
-    return content
+    return state, config["n_head"]
 
 
 @torch.no_grad()
@@ -96,34 +86,27 @@ def convert_nanogpt(
     """
     if activation_function not in ACTIVATIONS:
         raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, but it is {activation_function!r}")
-    weights = {
-        name.removeprefix("_orig_mod.").removeprefix("transformer."): weight.float()
-        for name, weight in state.items()
-        if not name.endswith(_MASKS)
-    }
+    weights = {}
+    for name, weight in state.items():
+        check_tensor(weight, str(name), "state")
+        if not str(name).endswith(_MASKS):
+            weights[str(name).removeprefix("_orig_mod.").removeprefix("transformer.")] = weight.float()
     head = weights.pop("lm_head.weight", None)
-    embedding = weights.pop("wte.weight", head)
-    if embedding is None or "wpe.weight" not in weights:
+    embedding, positions = weights.pop("wte.weight", head), weights.get("wpe.weight")
+    if embedding is None or positions is None or embedding.dim() != 2 or positions.dim() != 2:
         raise ValueError("state must hold transformer.wte.weight and transformer.wpe.weight, but it does not: no nanoGPT")
     if head is not None and not torch.equal(head, embedding):
         raise ValueError("state must have a tied head, but lm_head.weight differs from transformer.wte.weight: no nanoGPT")
     n_layer = len({name.split(".")[1] for name in weights if name.startswith("h.")})
-    config = gpt2_config(len(rows), len(weights["wpe.weight"]), n_layer, n_head, embedding.shape[1], pad_token_id)
+    config = gpt2_config(len(rows), len(positions), n_layer, n_head, embedding.shape[1], pad_token_id)
     config.activation_function = activation_function
-    model = GPT2LMHeadModel(config).eval()
-    targets = model.transformer.state_dict()
-    targets.pop("wte.weight").copy_(_permuted(embedding, rows))
-    for name, target in targets.items():
-        weight = weights.pop(name, torch.zeros_like(target) if name.endswith(".bias") else None)
-        if weight is not None and name.endswith(_TRANSPOSED):
-            weight = weight.T
-        if weight is None or weight.shape != target.shape:
-            found = "missing" if weight is None else f"of shape {tuple(weight.shape)}"
-            raise ValueError(f"state must hold transformer.{name} of {tuple(target.shape)}, but it is {found}: no nanoGPT")
-        target.copy_(weight)
-    if weights:
-        raise ValueError(f"state must hold nothing but a nanoGPT, but it also holds {', '.join(weights)}: leave it out")
-    return model
+    ours = {"transformer.wte.weight": _permuted(embedding, rows)}
+    for name, weight in weights.items():
+        ours[f"transformer.{name}"] = weight.T.contiguous() if name.endswith(_TRANSPOSED) and weight.dim() == 2 else weight
+    for name, shape in weight_shapes(config).items():
+        if name.endswith(".bias"):
+            ours.setdefault(name, torch.zeros(shape))
+    return gpt2_of(config, ours, "state")
 
 
 def _permuted(embedding: Tensor, rows: Sequence[int | None]) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from policies.safe_files import read_torch
 from train.files import replacing
 
 CHECKPOINT = "checkpoint.pt"
@@ -30,10 +31,18 @@ class Checkpoint:
         return cls(stage, steps_done, model.state_dict(), [optimizer.state_dict() for optimizer in optimizers])
 
     def restore(self, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
-        """Put model and optimizers where they were."""
-        model.load_state_dict(self.model)
-        for optimizer, state in zip(optimizers, self.optimizers, strict=True):
-            optimizer.load_state_dict(state)
+        """Put model and optimizers where they were.
+
+        :raises ValueError: if the checkpoint is that of another model or of other optimizers
+        """
+        try:
+            model.load_state_dict(self.model)
+            for optimizer, state in zip(optimizers, self.optimizers, strict=True):
+                optimizer.load_state_dict(state)
+        except Exception as error:  # torch raises anything on a state that is not its own
+            raise ValueError(
+                f"checkpoint must be one of this model and these optimizers, but it is not: start the run anew ({error})"
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write the file; whoever reads it meanwhile, or after a crash, finds the old one or the new one, whole.
@@ -45,5 +54,14 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file."""
-        return cls(**torch.load(path, map_location="cpu", weights_only=True))
+        """Read the file.
+
+        :raises ValueError: if it is damaged, or no checkpoint of pre-training
+        """
+        content = read_torch(path, "checkpoint")
+        types = {"stage": str, "steps_done": int, "model": dict, "optimizers": list}
+        if content.keys() != types.keys() or not all(isinstance(content[name], kind) for name, kind in types.items()):
+            raise ValueError(
+                f"checkpoint must hold {', '.join(types)}, but {str(path)!r} does not: remove it to start the run anew"
+            )
+        return cls(**content)

@@ -1,6 +1,5 @@
 """Write a model, an agent or a nanoGPT checkpoint as a plain GPT-2 folder: ``python -m train.export``."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from addition_gym.scratchpad import check_digits
 from addition_gym.vocabulary import CHARACTERS
 from policies.gpt2 import save_gpt2
 from policies.nanogpt import convert_nanogpt, is_nanogpt, read_nanogpt
+from policies.safe_files import read_json
 from train.command import run_command
 from train.model_folder import PRETRAINING, load_policy, local_path, pretrained_digits
 from train.run_folder import write_json
@@ -62,8 +62,8 @@ def read_vocabulary(path: Path) -> dict[str, int]:
             "pass --vocabulary. nanoGPT's meta.pkl is a pickle, which can run any code, and is not read: where you trust it, "
             "json.dump its 'stoi'"
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not all(type(token) is int for token in content.values()):
+    content = read_json(path, "vocabulary")
+    if not all(type(token) is int for token in content.values()):
         raise ValueError(f"vocabulary must be a JSON object of integers, but {str(path)!r} is not: write {{character: id}}")
     return content
 

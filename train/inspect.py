@@ -34,10 +34,11 @@ class InspectArgs:
     b: tyro.conf.Positional[int]
     """Second operand."""
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, a run folder, or a saved agent (.zip)."""
+    """The bundled model (tiny), a folder in Hugging Face format, a run folder, or a saved agent (.zip). Agents are read as
+    pickles here, which can run any code: inspect only those that you trust."""
     run: Path | None = None
     """A run folder whose checkpoints to look at, in place of --model; the page steps through them, the terminal shows the
-    last."""
+    last. They are pickles too."""
     completion: Completion = "solution"
     """What to look at: the right solution, or what the model itself writes, greedily or sampled."""
     colour: Colour = "certainty"

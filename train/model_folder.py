@@ -1,19 +1,19 @@
 """What a pre-trained folder or a saved agent says about itself, and how to load either as a policy."""
 
-import json
 import re
 from pathlib import Path
 
 import torch
-from gymnasium import spaces
 from huggingface_hub import snapshot_download
 
-from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.env import resolve_max_tokens, token_space
-from agents import PrioritizedKLPPO
+from addition_gym import PAD_TOKEN_ID
+from addition_gym.env import resolve_max_tokens
+from addition_gym.scratchpad import check_digits
 from policies import GPT2Policy
 from policies.gpt2 import TINY
 from policies.nanogpt import is_nanogpt
+from policies.safe_files import read_json
+from train.agent_file import load_agent_policy, spaces_of_any_length
 
 PRETRAINING = "pretraining.json"
 """Beside a model's weights: how they were made. ``digits`` is N."""
@@ -38,7 +38,11 @@ def local_path(model: str | Path) -> Path:
     if str(model) == "tiny":
         return TINY
     path = Path(model)
-    if path.exists() or not _HUB_ID.fullmatch(str(model)) or path.suffix == ".zip":
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model must be a path, but it is {str(model)[:200]!r}: {error}") from error
+    if exists or not _HUB_ID.fullmatch(str(model)) or path.suffix == ".zip":
         return path
     try:
         return Path(snapshot_download(str(model), allow_patterns=_HUB_FILES))
@@ -84,7 +88,8 @@ def pretrained_digits(model: str | Path) -> int:
     else:
         sources = [(path / PRETRAINING, "digits")]
     for source, key in sources:
-        if source.is_file() and (digits := json.loads(source.read_text()).get(key)):
+        if source.is_file() and (digits := read_json(source, "model").get(key)):
+            check_digits(f"{key} in {str(source)!r}", digits)
             return int(digits)
     raise ValueError(f"pretrained_digits is not written beside {str(model)!r}: pass --pretrained-digits N")
 
@@ -98,15 +103,14 @@ def longest_digits(n_positions: int) -> int:
 
 
 def load_policy(model: str | Path, device: str = "cpu") -> GPT2Policy:
-    """A policy from a model or an agent; an agent's ``.zip`` is an SB3 pickle, so trust its source.
+    """A policy from a model or an agent, which may come from a stranger: no code in them is run.
 
     :param model: as for :func:`resolve_model`
     :param device: where to put it
-    :raises ValueError: if there is no such model
+    :raises ValueError: if there is no such model, or it is damaged
     """
     path = resolve_model(model)
     if path.suffix == ".zip":
-        return PrioritizedKLPPO.load(path, device=device).policy
-    shortest = token_space(resolve_max_tokens(None, 1))  # any length does: evaluation brings its own
-    policy = GPT2Policy(shortest, spaces.Discrete(VOCAB_SIZE), lambda _: 0.0, pretrained=path, pad_token_id=PAD_TOKEN_ID)
+        return load_agent_policy(path).to(torch.device(device))
+    policy = GPT2Policy(*spaces_of_any_length(), lambda _: 0.0, pretrained=path, pad_token_id=PAD_TOKEN_ID)
     return policy.to(torch.device(device))

@@ -111,7 +111,8 @@ class PPOArgs:
     """Where to write; by default a new folder under runs/."""
     resume: Path | None = None
     """The folder of an interrupted run: go on with it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for
-    rounding. All other arguments are those of that run."""
+    rounding. All other arguments are those of that run. Its checkpoints are pickles, which can run any code: resume only what
+    you trust."""
 
 
 BEFORE = "before.json"
@@ -267,6 +268,7 @@ def train(args: PPOArgs, console: Console) -> Path:
         raise
     finally:
         checkpoints.restore_handlers()
+        agent.logger.close()
     assert agent.training_state is not None
     seconds = agent.training_state.seconds
     after = measure()

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
+from policies.safe_files import read_json
 from train.files import CannotWrite, replacing
 
 Args = TypeVar("Args")
@@ -50,15 +52,21 @@ def resumed(arguments: type[Args], folder: Path) -> Args:
 
     :param arguments: their dataclass, with fields ``run_folder`` and ``resume``
     :param folder: the run folder
-    :raises ValueError: if the folder holds no run, or one that is done
+    :raises ValueError: if the folder holds no run, one that is done, or one whose arguments are not of this dataclass
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no config.json: check the path")
     if (folder / "results.json").is_file():
         raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
-    config = json.loads((folder / "config.json").read_text())
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
-    return arguments(**{**fields, "run_folder": folder, "resume": folder})
+    config = read_json(folder / "config.json", "resume")
+    known = {field.name for field in dataclasses.fields(arguments)}  # type: ignore[arg-type]
+    if unknown := sorted(config.keys() - known):
+        raise ValueError(f"resume must be a run of this command, but its config.json has {unknown[0]!r}: check the path")
+    try:
+        args = TypeAdapter(arguments).validate_json(json.dumps(config), strict=True)
+    except ValidationError as error:
+        raise ValueError(f"resume must be a run of this command, but its config.json does not fit: {error}") from error
+    return dataclasses.replace(args, run_folder=folder, resume=folder)  # type: ignore[type-var]
 
 
 def versions() -> dict[str, str]:

@@ -424,3 +424,33 @@ def test_unknown_options_are_refused(options):
 def test_empty_options_mean_none():
     _, info = ScratchpadAddEnv().reset(seed=5, options={})
     assert info == ScratchpadAddEnv().reset(seed=5)[1]
+
+
+@pytest.mark.parametrize("env_id", ["ScratchpadAdd-v0", "vector"])
+@pytest.mark.parametrize(
+    ("seed", "error"),
+    [(-1, ValueError), (-(10**5000), ValueError), (1.5, TypeError), ("1", TypeError), ({}, TypeError)],
+    ids=["negative", "long", "float", "text", "dict"],
+)
+def test_what_is_no_seed(env_id, seed, error):
+    env = gym.make_vec("ScratchpadAdd-v0") if env_id == "vector" else gym.make(env_id)
+    with pytest.raises(error, match="seed must be"):
+        env.reset(seed=seed)
+    if env_id == "vector":
+        with pytest.raises(error, match="seed must be"):
+            env.reset(seed=[seed])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(max_tokens=2**28 + 1), r"num_envs \* max_tokens must be at most 268435456, .* but it is 1 \* 268435457"),
+        (dict(max_tokens=10**5000), r"but it is 1 \* a number of more than 1000 digits: lower"),
+        (dict(num_envs=10**9), r"num_envs \* max_tokens must be at most 268435456, .* but it is 1000000000 \* "),
+        (dict(digits=10**9), "digits must be at most 1000"),
+    ],
+)
+def test_sizes_are_checked_before_memory_is_taken(arguments, message):
+    make = gym.make_vec if "num_envs" in arguments else gym.make
+    with pytest.raises(ValueError, match=message):
+        make("ScratchpadAdd-v0", **arguments)

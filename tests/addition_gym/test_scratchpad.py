@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from addition_gym.scratchpad import (
+    MAX_DIGITS,
     answer,
     critical_tokens,
     first_error,
@@ -299,3 +300,17 @@ def test_bad_operands_are_named(function, bad, error):
 def test_pretrained_digits_is_at_least_one(bad):
     with pytest.raises(ValueError, match=rf"^pretrained_digits must be >= 1.*{bad}"):
         critical_tokens(1, 2, bad)
+
+
+def test_numbers_too_long_to_be_written_are_refused():
+    """Python cannot write a number of more than 4300 digits, not even into an error message."""
+    assert len(result_line(10**MAX_DIGITS - 1, 0)) == 2 * MAX_DIGITS - 1
+    for huge in (10**MAX_DIGITS, 10**5000):
+        with pytest.raises(ValueError, match="operand b must have at most 1000 digits"):
+            solution(1, huge)
+        with pytest.raises(ValueError, match="digits must be at most 1000"):
+            longest_text(huge)
+    with pytest.raises(ValueError, match=r"operand a must be >= 0, but it is a number of more than 1000 digits"):
+        solution(-(10**5000), 1)
+    with pytest.raises(ValueError, match=r"digits must be >= 1, but it is a number of more than 1000 digits"):
+        longest_text(-(10**5000))

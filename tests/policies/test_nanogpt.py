@@ -152,7 +152,7 @@ def test_unreadable_checkpoints(tmp_path) -> None:
             lambda state: state.update({"transformer.h.0.attn.c_attn.weight": torch.zeros(D, 3 * D)}),
             r"c_attn.weight of \(8, 24\), but it is of shape \(24, 8\)",
         ),
-        (lambda state: state.update({"transformer.rotary": torch.zeros(1)}), "also holds rotary"),
+        (lambda state: state.update({"transformer.rotary": torch.zeros(1)}), "also holds transformer.rotary"),
     ],
 )
 def test_another_layout(change, message) -> None:

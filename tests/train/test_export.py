@@ -113,7 +113,7 @@ def test_rows() -> None:
 @pytest.mark.parametrize("content", ["[1]", '{"a": "b"}'])
 def test_vocabulary_that_is_none(content, nanogpt, command, tmp_path) -> None:
     (tmp_path / "vocab.json").write_text(content)
-    with pytest.raises(ValueError, match="vocabulary must be a JSON object of integers"):
+    with pytest.raises(ValueError, match=r"vocabulary must .* JSON object"):
         command(export, "--model", nanogpt, "--output", tmp_path / "out", "--vocabulary", tmp_path / "vocab.json")
 
 

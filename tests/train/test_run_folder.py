@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import platform
 import re
@@ -6,6 +7,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import gymnasium
 import numpy as np
@@ -14,7 +16,7 @@ import stable_baselines3
 import torch
 import transformers
 
-from train.run_folder import make_run_folder, versions, write_json, write_rows
+from train.run_folder import make_run_folder, resumed, versions, write_json, write_rows
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,50 @@ def test_rows_are_csv(tmp_path):
         assert list(csv.DictReader(file)) == [{"arm": "no KL", "gain": "12.5"}, {"arm": "a,b", "gain": "-3.0"}]
     write_rows(tmp_path / "rows.csv", [])
     assert (tmp_path / "rows.csv").read_text() == ""
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """What a command that can go on has."""
+
+    steps: int = 3
+    rate: float | None = 0.5
+    kind: Literal["a", "b"] = "a"
+    arch: tuple[int, ...] = (4, 5)
+    where: Path = Path("some/where")
+    run_folder: Path | None = None
+    resume: Path | None = None
+
+
+def test_arguments_come_back(tmp_path) -> None:
+    args = RunArgs(steps=7, rate=None, kind="b", arch=(), where=Path("else/where"), run_folder=tmp_path)
+    make_run_folder(args, "ppo", tmp_path)
+    assert resumed(RunArgs, tmp_path) == dataclasses.replace(args, resume=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": "many"}, r"resume must be a run of this command, .*does not fit: [\s\S]*steps"),
+        ({"steps": 2.5}, "steps"),
+        ({"steps": None}, "steps"),
+        ({"rate": "x"}, "rate"),
+        ({"kind": "c"}, "kind"),
+        ({"arch": [1, "a"]}, "arch"),
+        ({"where": 3}, "where"),
+        ({"stepz": 3}, "resume must be a run of this command, but its config.json has 'stepz'"),
+    ],
+)
+def test_arguments_of_another_kind(change, message, tmp_path) -> None:
+    make_run_folder(RunArgs(), "ppo", tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=message):
+        resumed(RunArgs, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", "\0"])
+def test_a_damaged_configuration(content, tmp_path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="resume must come with"):
+        resumed(RunArgs, tmp_path)

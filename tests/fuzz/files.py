@@ -1,0 +1,212 @@
+"""Cases against whatever reads a file: models, checkpoints, agents, vocabularies, configurations; and the command lines."""
+
+import contextlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
+from agents import PrioritizedKLPPO
+from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2, save_gpt2
+from tests.fuzz import mutations
+from tests.fuzz.documented import UndocumentedError, refused
+from train import ppo, pretrain
+from train.checkpoint import CHECKPOINT, Checkpoint
+from train.export import load_nanogpt, our_vocabulary
+from train.model_folder import load_policy, pretrained_digits
+from train.presets import parse
+from train.resume import load_newest
+from train.run_folder import make_run_folder, resumed
+
+POSITIONS = 300
+
+
+class Files:
+    """Sound files of every kind, and the cases that damage them.
+
+    :param folder: where to write, empty
+    """
+
+    def __init__(self, folder: Path):
+        torch.manual_seed(0)
+        self.folder = folder
+        sizes = dict(n_layer=2, n_head=2, n_embd=8)
+        self.model = build_gpt2(gpt2_config(VOCAB_SIZE, POSITIONS, pad_token_id=PAD_TOKEN_ID, **sizes))
+        save_gpt2(self.model, folder / "hf")
+        (folder / "hf" / "pretraining.json").write_text(json.dumps({"digits": 1}))
+
+        (folder / "nano").mkdir()
+        state = {
+            name: weight.T.contiguous().clone()
+            if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+            else weight.clone()
+            for name, weight in self.model.state_dict().items()
+        }
+        content = {"model": state, "model_args": {**sizes, "vocab_size": VOCAB_SIZE, "block_size": POSITIONS}}
+        torch.save(content, folder / "nano" / "ckpt.pt")
+        (folder / "nano" / "vocab.json").write_text(json.dumps(our_vocabulary()))
+
+        (folder / "hub").mkdir()
+        save_file(state, folder / "hub" / "model.safetensors")
+        (folder / "hub" / "config.json").write_text(json.dumps(content["model_args"]))
+        (folder / "hub" / "vocab.json").write_text(json.dumps(our_vocabulary()))
+
+        (folder / "pretraining").mkdir()
+        self.optimizers = pretrain.make_optimizers(self.model, pretrain.PretrainArgs(), 1.0)
+        Checkpoint.of("first", 3, self.model, self.optimizers).save(folder / "pretraining" / CHECKPOINT)
+
+        (folder / "run" / "checkpoints").mkdir(parents=True)
+        agent = PrioritizedKLPPO(
+            "GPT2Policy",
+            "ScratchpadAdd-v0",
+            n_episodes=1,
+            batch_size=1,
+            policy_kwargs=dict(n_layer=1, n_head=1, n_embd=4, value_net_arch=(3,), pad_token_id=PAD_TOKEN_ID),
+            seed=0,
+            device="cpu",
+        )
+        agent.save(folder / "run" / "agent.zip")
+        make_run_folder(ppo.PPOArgs(pretrained_digits=5), "ppo", folder / "run")
+        make_run_folder(pretrain.PretrainArgs(), "pretrain", folder / "pretraining")
+        self.cases: list[tuple[int, Callable[[np.random.Generator], None]]] = [
+            (30, self.pretrained),
+            (25, self.nanogpt),
+            (10, self.pretraining_checkpoint),
+            (15, self.agent),
+            (3, self.newest_agent),
+            (12, self.run_arguments),
+            (5, self.command_line),
+        ]
+        self.sound()
+
+    def sound(self) -> None:
+        """What is not damaged is read."""
+        for name in ("hf", "run"):
+            load_policy(self.folder / name)
+        for name in ("nano", "hub"):
+            load_nanogpt(self.folder / name, None, "gelu")
+        Checkpoint.load(self.folder / "pretraining" / CHECKPOINT).restore(self.model, self.optimizers)
+        resumed(ppo.PPOArgs, self.folder / "run")
+        resumed(pretrain.PretrainArgs, self.folder / "pretraining")
+
+    def case(self, rng: np.random.Generator) -> None:
+        """One of them."""
+        weights = np.array([weight for weight, _ in self.cases], dtype=float)
+        self.cases[rng.choice(len(self.cases), p=weights / weights.sum())][1](rng)
+
+    def pretrained(self, rng: np.random.Generator) -> None:
+        """A folder in Hugging Face format."""
+        folder = self.folder / "hf"
+        name = mutations.pick(rng, ("config.json", "config.json", "model.safetensors", "model.safetensors", "pretraining.json"))
+        with damaged(rng, folder / name):
+            refused(("pretrained", "model"), load_gpt2, folder, VOCAB_SIZE, POSITIONS, PAD_TOKEN_ID)
+            refused(("pretrained", "model", "digits"), pretrained_digits, folder)
+
+    def nanogpt(self, rng: np.random.Generator) -> None:
+        """A nanoGPT checkpoint, and its vocabulary."""
+        folder, names = mutations.pick(
+            rng,
+            [
+                (self.folder / "nano", ("ckpt.pt", "ckpt.pt", "vocab.json")),
+                (self.folder / "hub", ("model.safetensors", "config.json", "vocab.json")),
+            ],
+        )
+        with damaged(rng, folder / mutations.pick(rng, names)):
+            refused(("checkpoint", "state", "vocabulary", "rows", "n_head", "model"), load_nanogpt, folder, None, "gelu")
+
+    def pretraining_checkpoint(self, rng: np.random.Generator) -> None:
+        """What ``train.pretrain --resume`` reads."""
+        path = self.folder / "pretraining" / CHECKPOINT
+        with damaged(rng, path):
+            refused(("checkpoint",), lambda: Checkpoint.load(path).restore(self.model, self.optimizers))
+
+    def agent(self, rng: np.random.Generator) -> None:
+        """A saved agent whose policy is read."""
+        path = self.folder / "run" / "agent.zip"
+        with damaged(rng, path):
+            refused(("model", "pretrained", "temperature", "pad_token_id"), load_policy, path)
+
+    def newest_agent(self, rng: np.random.Generator) -> None:
+        """What ``train.ppo --resume`` reads; only damaged by accident, since it is a pickle."""
+        sound = (self.folder / "run" / "agent.zip").read_bytes()
+        path = self.folder / "run" / "checkpoints" / "agent_10.zip"
+        path.write_bytes(mutations.blob(rng, sound))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            agent = load_newest(path.parent, "cpu")
+        if agent is None and not any(str(path) in str(warning.message) for warning in caught):
+            raise UndocumentedError("a damaged checkpoint was not named")
+
+    def run_arguments(self, rng: np.random.Generator) -> None:
+        """What ``--resume`` reads first."""
+        arguments, name = mutations.pick(rng, [(ppo.PPOArgs, "run"), (pretrain.PretrainArgs, "pretraining")])
+        with damaged(rng, self.folder / name / "config.json"):
+            refused(("resume",), resumed, arguments, self.folder / name)
+
+    def command_line(self, rng: np.random.Generator) -> None:
+        """Flags and values of any kind: arguments, or exit status 2 and a message."""
+        presets: Any = mutations.pick(rng, (ppo.PRESETS, pretrain.PRESETS))
+        fields = list(next(iter(presets.values())).__dataclass_fields__)
+        words = []
+        for _ in range(rng.integers(1, 5)):
+            flag = "--" + mutations.pick(rng, fields).replace("_", "-")
+            words += [flag if rng.random() < 0.9 else flag[: rng.integers(1, len(flag))]]
+            words += [str(mutations.pick(rng, mutations.HOSTILE))] * int(rng.integers(3))
+        errors = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(errors), contextlib.redirect_stderr(errors):
+                parse(presets, "", words)
+        except SystemExit as end:
+            if end.code not in (0, 2) or not errors.getvalue():
+                raise UndocumentedError(f"{words} ended with status {end.code!r} and said {errors.getvalue()!r}") from end
+        except BaseException as error:
+            raise UndocumentedError(f"{words} raised {type(error).__name__}: {str(error)[:300]}") from error
+
+
+@contextlib.contextmanager
+def damaged(rng: np.random.Generator, path: Path):
+    """A file is changed, and put right again."""
+    sound = path.read_bytes()
+    in_depth = rng.random() < 0.7
+    if path.suffix == ".json" and in_depth:
+        content = mutations.json_text(rng, json.loads(sound)).encode()
+    elif path.suffix == ".safetensors" and in_depth:
+        content = mutations.safetensors(rng, sound)
+    elif zipfile.is_zipfile(io.BytesIO(sound)) and in_depth:
+        content = archive(rng, sound)
+    else:
+        content = mutations.blob(rng, sound)
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(sound)
+
+
+def archive(rng: np.random.Generator, sound: bytes) -> bytes:
+    """A zip file in which a member is changed and its checksum is right."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(sound)) as source, zipfile.ZipFile(changed, "w", mutations.pick(rng, (0, 0, 8))) as target:
+        members = {info.filename: source.read(info) for info in source.infolist()}
+        texts = [name for name in members if name.endswith(("data", "data.pkl", ".pth"))]
+        chosen = mutations.pick(rng, texts if rng.random() < 0.8 else list(members))
+        for name, content in members.items():
+            if name == chosen and content[:1] == b"{":
+                whole = json.loads(content)
+                arguments = mutations.json_text(rng, whole["policy_kwargs"])
+                content = json.dumps({**whole, "policy_kwargs": "@"}).replace('"@"', arguments, 1).encode()
+            elif name == chosen and content[:2] == b"PK":
+                content = archive(rng, content)
+            elif name == chosen:
+                content = mutations.blob(rng, content)
+            if name != chosen or rng.random() < 0.95:
+                target.writestr(name, content)
+    return changed.getvalue()

@@ -1,0 +1,41 @@
+"""Checkpoints of pre-training that are not what they should be; what sound ones do is tested with pre-training itself."""
+
+import pytest
+import torch
+
+from train.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A checkpoint of a small layer."""
+    model = torch.nn.Linear(2, 3)
+    Checkpoint.of("first", 4, model, [torch.optim.AdamW(model.parameters())]).save(tmp_path / "checkpoint.pt")
+    return tmp_path / "checkpoint.pt"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, -1])
+def test_cut(size, path) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match="checkpoint must be a sound torch file"):
+        Checkpoint.load(path)
+
+
+@pytest.mark.parametrize("change", [{"stage": 3}, {"steps_done": "4"}, {"model": []}, {"optimizers": {}}, {"extra": 1}])
+def test_other_contents(change, path) -> None:
+    torch.save({**torch.load(path, weights_only=True), **change}, path)
+    with pytest.raises(ValueError, match="checkpoint must hold stage, steps_done, model, optimizers, but"):
+        Checkpoint.load(path)
+
+
+def test_of_another_model(path) -> None:
+    checkpoint = Checkpoint.load(path)
+    same, wider = torch.nn.Linear(2, 3), torch.nn.Linear(2, 4)
+    checkpoint.restore(same, [torch.optim.AdamW(same.parameters())])
+    for model, optimizers in (
+        (wider, [torch.optim.AdamW(wider.parameters())]),
+        (same, []),
+        (same, [torch.optim.AdamW([same.weight])]),
+    ):
+        with pytest.raises(ValueError, match="checkpoint must be one of this model and these optimizers, but it is not"):
+            checkpoint.restore(model, optimizers)
