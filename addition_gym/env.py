@@ -113,8 +113,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         self.max_tokens = resolve_max_tokens(max_tokens, digits)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise TypeError(  # SB3 asks every environment id for rgb_array, and takes a TypeError for a no
-                f"render_mode must be None or one of {self.metadata['render_modes']}, but it is {render_mode!r}: "
-                "choose one of these"
+                f"render_mode must be None or one of {self.metadata['render_modes']}, but it is "
+                f"{scratchpad.shown(render_mode)}: choose one of these"
             )
         self.render_mode = render_mode
         self.observation_space = token_space(self.max_tokens)  # type: ignore[assignment]
@@ -163,7 +163,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
             raise ValueError("step needs a running episode, but there is none: call reset() first")
         if not self.action_space.contains(action):
             raise ValueError(
-                f"action must be a token id, an integer in [0, {VOCAB_SIZE}), but it is {action!r}: "
+                f"action must be a token id, an integer in [0, {VOCAB_SIZE}), but it is {scratchpad.shown(action)}: "
                 "pass an id as addition_gym.encode returns"
             )
         self._tokens[self._length] = action
@@ -206,7 +206,7 @@ def failure_reward(reward: Reward) -> float:
     :raises ValueError: if ``reward`` is unknown
     """
     if reward not in get_args(Reward):
-        raise ValueError(f"reward must be 'binary' or 'signed', but it is {reward!r}: choose one of these")
+        raise ValueError(f"reward must be 'binary' or 'signed', but it is {scratchpad.shown(reward)}: choose one of these")
     return _FAILURE_REWARD[reward]
 
 
@@ -221,7 +221,7 @@ def resolve_max_tokens(max_tokens: int | None, digits: int, num_envs: int = 1) -
     if max_tokens is None:
         max_tokens = needed + MAX_TOKENS_MARGIN
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
-        raise TypeError(f"max_tokens must be an int, but it is {max_tokens!r}: pass a number of tokens")
+        raise TypeError(f"max_tokens must be an int, but it is {scratchpad.shown(max_tokens)}: pass a number of tokens")
     if max_tokens < needed:
         raise ValueError(
             f"max_tokens must be >= {needed}, the longest text with {digits} digits, but it is "
@@ -247,10 +247,12 @@ def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
     :raises ValueError: if there is a key other than ``"operands"`` and ``"completion"``
     """
     if options is not None and not isinstance(options, dict):
-        raise TypeError(f"options must be a dict, but it is {options!r}: pass {{'operands': ...}}")
+        raise TypeError(f"options must be a dict, but it is {scratchpad.shown(options)}: pass {{'operands': ...}}")
     for key in options or {}:
         if key not in ("operands", "completion"):
-            raise ValueError(f"options must hold only the keys 'operands' and 'completion', but it holds {key!r}: remove it")
+            raise ValueError(
+                f"options must hold only the keys 'operands' and 'completion', but it holds {scratchpad.shown(key)}: remove it"
+            )
     return options or {}
 
 
@@ -261,9 +263,9 @@ def check_seed(seed: Any) -> None:
     :raises ValueError: if it is negative
     """
     if seed is not None and not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed must be an int or None, but it is {seed!r}: pass a number >= 0")
+        raise TypeError(f"seed must be an int or None, but it is {scratchpad.shown(seed)}: pass a number >= 0")
     if seed is not None and seed < 0:
-        raise ValueError(f"seed must be >= 0, but it is {scratchpad.shown(int(seed))}: pass a number >= 0")
+        raise ValueError(f"seed must be >= 0, but it is {scratchpad.shown(seed)}: pass a number >= 0")
 
 
 def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
@@ -275,7 +277,7 @@ def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
     try:
         a, b = (int(x) if isinstance(x, np.integer) else x for x in operands)
     except (TypeError, ValueError):
-        raise TypeError(f"operands must be a pair of ints, but it is {operands!r}: pass (a, b)") from None
+        raise TypeError(f"operands must be a pair of ints, but it is {scratchpad.shown(operands)}: pass (a, b)") from None
     scratchpad.check_operands(a, b)
     needed = len(scratchpad.prompt(a, b)) + len(scratchpad.solution(a, b))
     if needed > max_tokens:
@@ -296,7 +298,9 @@ def check_completion(completion: Any, operands: tuple[int, int] | None, max_toke
         result line is complete, or it fills the budget
     """
     if not isinstance(completion, str):
-        raise TypeError(f"completion must be a string, but it is {completion!r}: pass the text behind the prompt")
+        raise TypeError(
+            f"completion must be a string, but it is {scratchpad.shown(completion)}: pass the text behind the prompt"
+        )
     if not completion:
         return completion
     if operands is None:

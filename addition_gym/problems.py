@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from addition_gym.scratchpad import check_digits
+from addition_gym.scratchpad import check_digits, shown
 
 Distribution = Literal["identical", "varying", "up_to", "mixture"]
 Split = Literal["all", "train", "test"]
@@ -50,7 +50,7 @@ class ProblemSampler:
             ("split", self.split, get_args(Split)),
         ):
             if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, but it is {value!r}: choose one of these")
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, but it is {shown(value)}: choose one of these")
         if self.distribution == "mixture" and self.digits < 2:
             raise ValueError(
                 f"digits must be >= 2 for the mixture, which needs shorter numbers too, but it is {self.digits}: "

@@ -52,7 +52,7 @@ def check_operands(a: int, b: int) -> None:
     """
     for name, value in (("a", a), ("b", b)):
         if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"operand {name} must be a Python int, but it is {value!r}: convert it with int()")
+            raise TypeError(f"operand {name} must be a Python int, but it is {shown(value)}: convert it with int()")
         if value < 0:
             raise ValueError(f"operand {name} must be >= 0, but it is {shown(value)}: the scratchpad has no minus sign")
         if value >= _TOO_LARGE:
@@ -67,16 +67,21 @@ def check_digits(name: str, value: int) -> None:
     :raises ValueError: if it is less than 1 or more than ``MAX_DIGITS``
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a Python int, but it is {value!r}: pass a number of digits, with int() if need be")
+        raise TypeError(
+            f"{name} must be a Python int, but it is {shown(value)}: pass a number of digits, with int() if need be"
+        )
     if value > MAX_DIGITS:
         raise ValueError(f"{name} must be at most {MAX_DIGITS}, but it is more: lower it")
     if value < 1:
         raise ValueError(f"{name} must be >= 1, but it is {shown(value)}: pass a number of digits")
 
 
-def shown(value: int) -> str:
-    """A number for an error message; Python refuses to write very long ones."""
-    return str(value) if abs(value) < _TOO_LARGE else f"a number of more than {MAX_DIGITS} digits"
+def shown(value: object) -> str:
+    """A value for an error message, at most 300 characters of it; Python refuses to write very long numbers."""
+    try:
+        return repr(value)[:300]
+    except ValueError:
+        return f"a number of more than {MAX_DIGITS} digits"
 
 
 def prompt(a: int, b: int) -> str:

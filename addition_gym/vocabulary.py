@@ -7,6 +7,8 @@ checkpoint, so it never changes.
 import numpy as np
 import numpy.typing as npt
 
+from addition_gym.scratchpad import shown
+
 CHARACTERS = "".join(sorted(set("Input:\nTarget:\n<scratch>[0123456789] + , A=[] C=0 ->\nEND</scratch>\n")))
 PAD_TOKEN_ID = 0
 VOCAB_SIZE = len(CHARACTERS) + 1
@@ -26,7 +28,7 @@ def encode(text: str) -> npt.NDArray[np.int64]:
     :raises ValueError: if a character is not in the vocabulary
     """
     if not isinstance(text, str):
-        raise TypeError(f"text must be a string, but it is {text!r}: pass the characters to encode")
+        raise TypeError(f"text must be a string, but it is {shown(text)}: pass the characters to encode")
     if not text:
         return np.empty(0, dtype=np.int64)
     code_points = np.array([ord(c) for c in text])

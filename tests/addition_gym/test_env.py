@@ -448,6 +448,7 @@ def test_what_is_no_seed(env_id, seed, error):
         (dict(max_tokens=10**5000), r"but it is 1 \* a number of more than 1000 digits: lower"),
         (dict(num_envs=10**9), r"num_envs \* max_tokens must be at most 268435456, .* but it is 1000000000 \* "),
         (dict(digits=10**9), "digits must be at most 1000"),
+        (dict(reward=10**5000), "reward must be 'binary' or 'signed', but it is a number of more than 1000 digits"),
     ],
 )
 def test_sizes_are_checked_before_memory_is_taken(arguments, message):

@@ -159,7 +159,7 @@ class Files:
         for _ in range(rng.integers(1, 5)):
             flag = "--" + mutations.pick(rng, fields).replace("_", "-")
             words += [flag if rng.random() < 0.9 else flag[: rng.integers(1, len(flag))]]
-            words += [str(mutations.pick(rng, mutations.HOSTILE))] * int(rng.integers(3))
+            words += [mutations.pick(rng, mutations.WORDS)] * int(rng.integers(3))
         errors = io.StringIO()
         try:
             with contextlib.redirect_stdout(errors), contextlib.redirect_stderr(errors):

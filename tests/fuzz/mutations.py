@@ -11,14 +11,17 @@ from addition_gym.vocabulary import CHARACTERS
 STRANGE = "\0\r\x0b\u2028é٣😀"
 """Characters that the vocabulary does not have; some are line breaks or digits elsewhere."""
 
-HOSTILE: list[Any] = [
+_WRITABLE: list[Any] = [
     *(None, True, False, 0, -1, 1, 2, 3, 10**9, 10**18, -(10**9), 2**63, 0.5, -0.0, 1e308),
     *(float("nan"), float("inf"), "", "1", "up_to", "all", "binary", "none", "\0", "x" * 5000, "../..", "é٣"),
     *([], [1], [[]], [-1, 2], (), (1, 2), (1, -2), (1, 2, 3), (True, 1), (1.0, 2), ("1", 2), {}, {"operands": 1}, b"1"),
 ]
 
-NUMBERS: list[Any] = [*HOSTILE, 10**5000, -(10**5000), 10**1000]
-"""Python refuses to write the first two, even into an error message."""
+HOSTILE: list[Any] = [*_WRITABLE, 10**1000, 10**5000, -(10**5000), [10**5000], (10**5000, 1, 2)]
+"""Python refuses to write the last ones, even into an error message."""
+
+WORDS = ["1" + "0" * 5000, *map(str, _WRITABLE)]
+"""For a command line."""
 
 FRAGMENTS = ("\n", "</scratch>", "\n</scratch>\n", "<scratch>", " ", "1 2", "[", "]", ",", "END", "C=", "A->", "1+1+0=2", "0")
 
@@ -102,7 +105,7 @@ def value(rng: np.random.Generator, content: Any) -> Any:
         return [*content[:index], value(rng, content[index]), *content[index + 1 :]]
     if isinstance(content, int) and rng.random() < 0.5:
         return content + int(rng.integers(-3, 4))
-    return pick(rng, NUMBERS)
+    return pick(rng, HOSTILE)
 
 
 def json_text(rng: np.random.Generator, content: Any) -> str:
