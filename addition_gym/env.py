@@ -308,7 +308,7 @@ def check_completion(completion: Any, operands: tuple[int, int] | None, max_toke
     room = max_tokens - len(scratchpad.prompt(*operands))
     if scratchpad.answer(completion) is not None or len(encode(completion)) >= room:
         raise ValueError(
-            f"completion must leave something to write within {room} tokens, but it has {len(completion)} and its result line "
+            f"completion must leave something to write within {room} tokens, but it has {len(completion)}, and its result line "
             f"is {scratchpad.answer(completion)!r}: pass a shorter part of it"
         )
     return completion

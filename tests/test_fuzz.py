@@ -57,7 +57,6 @@ def first_failure(case: Callable[[np.random.Generator], None], tries: int) -> in
         (task.checker, scratchpad, "answer", surplus_space),
         (task.checker, scratchpad, "answer", any_line_closes),
         (task.checker, scratchpad, "first_error", one_too_late),
-        (task.vocabulary, scratchpad, "_TOO_LARGE", 10**10_000),
         (task.options, env, "check_seed", lambda seed: None),
         (task.environment, env, "end_of_episode", lambda *_: {"is_success": False}),
         (task.vector_environment, vector_env, "_CLOSING", encode("scratch>\n")[1:]),

@@ -32,7 +32,7 @@ _ARGUMENTS: dict[str, type | tuple[type, ...]] = {
 def load_agent_policy(path: Path) -> GPT2Policy:
     """The policy of an agent that may come from a stranger.
 
-    :param path: what :meth:`agents.PrioritizedKLPPO.save` wrote
+    :param path: what ``PrioritizedKLPPO.save`` wrote
     :return: the policy on the CPU, in eval mode
     :raises ValueError: if the file is damaged, or the policy's sizes are not those of its weights
     """
