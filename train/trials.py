@@ -63,7 +63,8 @@ def run_on_ray(
     failed: list[Path] = []
     columns = ("runs", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has its own, which would not let the runs save
+        for number in (signal.SIGTERM, signal.SIGINT):  # Ray's would not let the runs save; a shell's & ignores SIGINT
+            signal.signal(number, signal.default_int_handler)
         if address == LOCAL:
             check_resources(resources, ray.cluster_resources())
         task = ray.remote(

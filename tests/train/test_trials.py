@@ -28,11 +28,12 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds 
 
 @pytest.fixture(autouse=True)
 def considerate(monkeypatch) -> Iterator[None]:
-    """Workers get their share of a busy machine; Ray's change of what SIGTERM does is undone."""
+    """Workers get their share of a busy machine; Ray's change of what signals do is undone."""
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
