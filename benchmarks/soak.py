@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ from benchmarks.report import header
 from train.accuracy import evaluate
 from train.model_folder import load_policy, pretrained_digits
 from train.ppo import PPOArgs, train
+
+TOLERANCE = 0.01
+"""Growth an hour, as a share of the first value, below which a quantity counts as flat."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,11 @@ class Sample(NamedTuple):
     resident: float
     """Memory in MB as the system sees it: it drifts, since the allocator keeps and scatters what has been freed."""
     held: float
-    """Memory in MB after garbage collection, and after the allocator has given back what is free: a leak shows here."""
+    """Memory in MB after garbage collection, and after the allocator has given back what is free."""
+    native: float
+    """Memory in MB that malloc has handed out and not got back: tensors and all of C and C++."""
+    blocks: int
+    """Blocks that Python's own allocator has handed out and not got back: a leaked object shows here."""
     handles: int
     """Open file descriptors."""
 
@@ -67,10 +75,14 @@ class Slope(NamedTuple):
     low: float
     high: float
 
-    @property
-    def flat(self) -> bool:
-        """Whether nothing shows that it grows."""
-        return self.low <= 0
+
+class MallInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc 2.33 and newer, in bytes."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
+    ]
 
 
 def slope(hours: npt.ArrayLike, values: npt.ArrayLike) -> Slope:
@@ -118,6 +130,7 @@ def cycle(args: SoakArgs, seed: int) -> None:
 def samples(args: SoakArgs) -> Iterator[Sample]:
     """One after each cycle, until the time is up."""
     libc = ctypes.CDLL("libc.so.6")
+    libc.mallinfo2.restype = MallInfo
     started = time.monotonic()
     minutes, number = 0.0, 0
     while minutes < args.minutes:
@@ -127,7 +140,10 @@ def samples(args: SoakArgs) -> Iterator[Sample]:
         resident = resident_megabytes()
         gc.collect()
         libc.malloc_trim(0)
-        yield Sample(number, minutes, resident, resident_megabytes(), len(os.listdir("/proc/self/fd")))
+        info = libc.mallinfo2()
+        native = (info.uordblks + info.hblkhd) / 1e6
+        handles = len(os.listdir("/proc/self/fd"))
+        yield Sample(number, minutes, resident, resident_megabytes(), native, sys.getallocatedblocks(), handles)
 
 
 def resident_megabytes() -> float:
@@ -149,8 +165,7 @@ def run(args: SoakArgs, console: Console) -> None:
         writer.writerow(Sample._fields)
         for sample in samples(args):
             taken.append(sample)
-            numbers = (f"{value:.2f}" for value in (sample.minutes, sample.resident, sample.held))
-            writer.writerow([sample.cycle, *numbers, sample.handles])
+            writer.writerow(f"{value:.3f}" if isinstance(value, float) else value for value in sample)
             file.flush()
     verdict = judge(taken, args.warm_up)
     content = {"machine": header("cpu"), "minutes": round(taken[-1].minutes, 1), "cycles": len(taken), **verdict}
@@ -159,7 +174,7 @@ def run(args: SoakArgs, console: Console) -> None:
 
 
 def judge(taken: list[Sample], warm_up: float) -> dict[str, dict[str, float | bool]]:
-    """The slopes after the warm-up.
+    """The slopes after the warm-up; flat is what grows by less than :data:`TOLERANCE` at the upper end of its interval.
 
     :raises ValueError: if fewer than two samples are left
     """
@@ -168,7 +183,7 @@ def judge(taken: list[Sample], warm_up: float) -> dict[str, dict[str, float | bo
         raise ValueError(f"minutes must leave two cycles after the warm-up, but they leave {len(kept)}: soak longer")
     hours = np.array([sample.minutes for sample in kept]) / 60
     verdict: dict[str, dict[str, float | bool]] = {}
-    for name in ("resident", "held", "handles"):
+    for name in ("resident", "held", "native", "blocks", "handles"):
         values = np.array([getattr(sample, name) for sample in kept])
         found = slope(hours, values)
         verdict[name] = {
@@ -178,7 +193,7 @@ def judge(taken: list[Sample], warm_up: float) -> dict[str, dict[str, float | bo
             "slope_per_hour": found.value,
             "low": found.low,
             "high": found.high,
-            "flat": found.flat,
+            "flat": found.high <= TOLERANCE * float(values[0]),
         }
     return verdict
 
