@@ -87,6 +87,8 @@ def fuzz(cases: range, seed: int, report: Callable[[str], Any] = print) -> tuple
 
 def main() -> None:
     args = tyro.cli(FuzzArgs, description="Random and mutated token streams, texts, configurations and files.")
+    if args.output:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     torch.set_num_threads(1)
     started = time.perf_counter()
