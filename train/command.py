@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 from train.failure import TrainingFailed
+from train.stop_signals import Interrupted
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -11,10 +12,12 @@ def run_command(main: Callable[[], None]) -> None:
 
     :param main: its ``main``
     :raises SystemExit: with status 2 if an argument or an input is wrong (``ValueError``, ``TypeError``), with 1 if the machine
-        or the training failed, or a package is missing
+        or the training failed, or a package is missing, with 128 and the number of the signal if a run was interrupted
     """
     try:
         main()
+    except Interrupted as interrupted:
+        raise SystemExit(128 + interrupted.number) from None
     except (ValueError, TypeError, OSError, ImportError, TrainingFailed) as error:
         if sys.flags.dev_mode:
             raise

@@ -23,8 +23,9 @@ from train.failure import kept
 from train.inspect_callback import InspectorCallback
 from train.model_folder import AGENT, pretrained_digits, resolve_model
 from train.presets import parse
-from train.resume import CheckpointCallback, Interrupted, load_newest, rescue, run_logger, save
+from train.resume import CheckpointCallback, load_newest, rescue, run_logger, save
 from train.run_folder import make_run_folder, resumed, versions, write_json
+from train.stop_signals import Interrupted, StopSignals
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,8 @@ def train(args: PPOArgs, console: Console) -> Path:
         before = {name: Accuracy(**fields) for name, fields in json.loads((folder / BEFORE).read_text()).items()}
     console.print(f"Run folder {folder}; watch it live: tensorboard --logdir {folder}")
 
-    checkpoints = CheckpointCallback(folder / "checkpoints", args.checkpoint_every, args.keep_checkpoints)
+    signals = StopSignals()
+    checkpoints = CheckpointCallback(folder / "checkpoints", args.checkpoint_every, args.keep_checkpoints, signals)
     callbacks = CallbackList(
         [
             AccuracyCallback(digits, extras, args.eval_every_problems, args.eval_every, console=console),
@@ -253,7 +255,7 @@ def train(args: PPOArgs, console: Console) -> Path:
     if checkpoint is not None and checkpoint.training_state is not None:
         checkpoint.training_state.restore(agent)
     try:
-        with kept(folder, checkpoints.newest, lambda: rescue(agent)):
+        with signals, kept(folder, checkpoints.newest, lambda: rescue(agent)):
             if agent.num_timesteps < args.total_timesteps:
                 agent.learn(
                     args.total_timesteps - agent.num_timesteps,
@@ -267,7 +269,6 @@ def train(args: PPOArgs, console: Console) -> Path:
         console.print(f"{interrupted}: saved; go on with  python -m train.ppo --resume {folder}", soft_wrap=True)
         raise
     finally:
-        checkpoints.restore_handlers()
         agent.logger.close()
     assert agent.training_state is not None
     seconds = agent.training_state.seconds
@@ -296,10 +297,7 @@ def main() -> None:
     args = parse(PRESETS, "Fine-tune a pre-trained model on longer numbers with prioritized-KL PPO.")
     args = resumed(PPOArgs, args.resume) if args.resume else args
     torch.manual_seed(args.seed)
-    try:
-        train(args, Console())
-    except Interrupted as interrupted:
-        raise SystemExit(128 + interrupted.number) from None
+    train(args, Console())
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from train.model_folder import PRETRAINING, load_policy
 from train.muon import Muon
 from train.presets import parse
 from train.run_folder import make_run_folder, resumed, versions, write_json
+from train.stop_signals import Interrupted, StopSignals
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,8 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
     learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
     0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
     itself under-trained, which a short second stage mends. If the folder holds a checkpoint, training goes on from there.
+
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     torch.manual_seed(args.seed)
     n_positions = resolve_max_tokens(None, args.longest_digits or args.digits + 3)
@@ -171,9 +174,10 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
     checkpoint = Checkpoint.load(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else None
     names = [stage.name for stage in stages]
     loss = math.nan
-    for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
-        loss = train_stage(model, args, stage, console, folder, checkpoint)
-        checkpoint = None
+    with StopSignals() as signals:
+        for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
+            loss = train_stage(model, args, stage, console, folder, checkpoint, signals)
+            checkpoint = None
     save_gpt2(model, folder / "model")
     not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
     settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
@@ -190,6 +194,7 @@ def train_stage(
     console: Console,
     folder: Path | None = None,
     checkpoint: Checkpoint | None = None,
+    signals: StopSignals | None = None,
 ) -> float:
     """Train for some steps with fresh optimizers, a warm-up and a cosine.
 
@@ -197,7 +202,9 @@ def train_stage(
     :param console: gets a line every 100 steps
     :param folder: gets the checkpoints; None for none
     :param checkpoint: of this stage, to go on from; its data are drawn anew from the seed, which takes seconds
+    :param signals: that stop the run, if there is a folder
     :return: the last loss, in nats per completion token
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     optimizers = make_optimizers(model, args, stage.scale)
     block_size = longest_text(args.digits + 1)
@@ -233,8 +240,11 @@ def train_stage(
             optimizer.zero_grad()
         if done % 100 == 0 or done == stage.steps:
             console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
-        if folder and done % args.checkpoint_every == 0 and done < stage.steps:
+        stop = signals is not None and signals.received
+        if folder and done < stage.steps and (done % args.checkpoint_every == 0 or stop):
             Checkpoint.of(stage.name, done, model, optimizers).save(folder / CHECKPOINT)
+            if signals:
+                signals.check()
     model.eval()
     return loss.item()
 
@@ -265,8 +275,12 @@ def main() -> None:
     console = Console()
     folder = args.resume or make_run_folder(args, "pretrain", args.run_folder)
     checkpoint = folder / CHECKPOINT
-    with kept(folder, lambda: checkpoint if checkpoint.is_file() else None):
-        pretrain(args, folder, console)
+    try:
+        with kept(folder, lambda: checkpoint if checkpoint.is_file() else None):
+            pretrain(args, folder, console)
+    except Interrupted as interrupted:
+        console.print(f"{interrupted}: saved; go on with  python -m train.pretrain --resume {folder}", soft_wrap=True)
+        raise
     accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
     console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))
     write_json(folder / "results.json", {a.problems: a.as_dict() for a in accuracies})

@@ -1,13 +1,10 @@
 """Checkpoints of fine-tuning, and how a run goes on from them: bit for bit on one CPU thread."""
 
 import csv
-import signal
 import tempfile
 import warnings
 from itertools import takewhile
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
@@ -18,66 +15,42 @@ from agents.training_state import TrainingState
 from train.callbacks import updates_of
 from train.files import replacing
 from train.model_folder import AGENT
+from train.stop_signals import StopSignals
 
 STEP = "time/total_timesteps"
-
-
-class Interrupted(Exception):  # noqa: N818
-    """Training has stopped because a signal asked for it, after a checkpoint."""
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 class CheckpointCallback(BaseCallback):
     """Saves the agent between an update and the next rollout, as ``<folder>/agent_<timesteps>.zip``, and keeps the last ones.
 
-    A file is there whole or not at all. SIGINT (Ctrl-C) and SIGTERM (Slurm) let the rollout and the update under way end, save,
-    and raise :class:`Interrupted`; a second one stops at once. The last update is saved by whoever calls ``learn``, when it has
+    A file is there whole or not at all. A signal lets the rollout and the update under way end, then the agent is saved, and
+    training stops (:class:`train.stop_signals.Interrupted`). The last update is saved by whoever calls ``learn``, when it has
     been logged.
 
     :param folder: is made within the run folder, which must be there
     :param every: updates between two checkpoints
     :param keep: how many stay
+    :param signals: that stop the run
     """
 
-    def __init__(self, folder: Path, every: int, keep: int):
+    def __init__(self, folder: Path, every: int, keep: int, signals: StopSignals):
         super().__init__()
-        self.folder, self.every, self.keep = folder, every, keep
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
+        self.folder, self.every, self.keep, self.signals = folder, every, keep, signals
 
     def _on_training_start(self) -> None:
         assert isinstance(self.model, PrioritizedKLPPO)
         if self.model.training_state is not None:  # the run goes on, and so does its clock
             self.model.start_time -= round(self.model.training_state.seconds * 1e9)
             self.model._num_timesteps_at_start = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
-        self.restore_handlers()
-
-    def restore_handlers(self) -> None:
-        """Signals mean again what they meant before training."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
         updates = updates_of(self.model)
-        if updates and (updates % self.every == 0 or self._signal is not None):
+        if updates and (updates % self.every == 0 or self.signals.received):
             self.save()
-        if self._signal is not None:
-            raise Interrupted(self._signal)
-
-    def _on_training_end(self) -> None:
-        self.restore_handlers()
+        self.signals.check()
 
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest beyond ``keep``."""

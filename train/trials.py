@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from train.ppo import PPOArgs, train
-from train.resume import Interrupted
 from train.scheduler import LOG, PATIENCE, POLL, TAIL
+from train.stop_signals import Interrupted
 from train.store import Store, to_flags
 
 LOCAL = "local"

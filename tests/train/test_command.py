@@ -9,6 +9,7 @@ import pytest
 from train import command
 from train.command import run_command
 from train.failure import TrainingFailed
+from train.stop_signals import Interrupted
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,17 @@ def test_status(error, status, capsys, monkeypatch) -> None:
     monkeypatch.setattr(command, "sys", SimpleNamespace(flags=SimpleNamespace(dev_mode=True)))
     with pytest.raises(type(error)):
         run_command(main)
+
+
+def test_status_of_an_interrupted_run() -> None:
+    """As a shell's, which Slurm scripts look at."""
+
+    def main() -> None:
+        raise Interrupted(15)
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main)
+    assert exit_.value.code == 143
 
 
 def test_other_ends_are_left_alone() -> None:

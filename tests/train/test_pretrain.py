@@ -1,5 +1,6 @@
 import json
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from train.accuracy import evaluate, held_out_problems
 from train.model_folder import load_policy, pretrained_digits
 from train.muon import Muon
 from train.pretrain import PretrainArgs, learning_rate_factor, make_optimizers, next_token_loss
+from train.stop_signals import Interrupted
 
 FLAGS = [part for name, value in PRETRAIN_RUN.items() for part in (f"--{name.replace('_', '-')}", value)]
 SHORT = {**PRETRAIN_RUN, "steps": 3, "origin_steps": 0, "tokens_per_step": 200}
@@ -131,6 +133,33 @@ def test_resumed_is_the_uninterrupted_run_bit_for_bit(dies_after, command, tmp_p
     whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "died"))
     assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
     assert not (tmp_path / "died" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("stopped_at", [4, 10, 14])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends(stopped_at, number, command, tmp_path, monkeypatch, capsys) -> None:
+    """In either stage, and at the last step of the first one, after which the second begins."""
+    flags = [*map(str, FLAGS), "--steps", "10", "--origin-steps", "10", "--eval-problems", "2"]
+    command(pretrain, "--run-folder", tmp_path / "whole", *flags)
+    steps, before = 0, signal.getsignal(number)
+
+    def interrupted(*inputs):
+        nonlocal steps
+        steps += 1
+        if steps == stopped_at:
+            signal.raise_signal(number)
+        return next_token_loss(*inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "next_token_loss", interrupted)
+        with pytest.raises(Interrupted):
+            command(pretrain, "--run-folder", tmp_path / "run", *flags)
+    assert steps == stopped_at + (stopped_at == 10)
+    assert f"{number.name}: saved; go on with  python -m train.pretrain --resume {tmp_path / 'run'}" in capsys.readouterr().out
+    assert signal.getsignal(number) == before
+    command(pretrain, "--resume", tmp_path / "run")
+    whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "run"))
+    assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
 
 
 def test_resume_needs_a_run(command, tmp_path) -> None:
