@@ -12,7 +12,7 @@ import pytest
 
 from agents import PrioritizedKLPPO
 from tests.train.helpers import same_weights, weights
-from tests.train.test_files import no_room_for_more_than
+from tests.train.test_files import no_room_for_more_than, no_superpowers
 from train import ppo, pretrain
 from train.checkpoint import CHECKPOINT, Checkpoint
 from train.failure import TrainingFailed
@@ -28,6 +28,11 @@ def removed(run: Path, agent: PrioritizedKLPPO) -> None:
     shutil.rmtree(run)
 
 
+def read_only(run: Path, agent: PrioritizedKLPPO) -> None:
+    for folder in (run, run / "checkpoints"):
+        folder.chmod(0o555)
+
+
 def checkpoints_in_the_way(run: Path, agent: PrioritizedKLPPO) -> None:
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").write_text("in the way")
@@ -41,6 +46,7 @@ def not_a_number(run: Path, agent: PrioritizedKLPPO) -> None:
     ("fault", "reason", "checkpoint_stays"),
     [
         (full_disk, r"/checkpoints/agent_\d+.zip could not be written .*File too large", True),
+        (read_only, r"/checkpoints/agent_\d+.zip could not be written .*Permission denied", True),
         (not_a_number, "update 3: NaN or infinity in train/loss = nan, gradient of the policy group = nan", True),
         (removed, "could not be written .*No such file", False),
         (checkpoints_in_the_way, "could not be written .*(File exists|Not a directory)", False),
@@ -67,7 +73,7 @@ def test_after_two_updates(
     monkeypatch.setattr(PrioritizedKLPPO, "train", train)
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     flags = ["--eval-problems", 0, "--eval-every", 1000, "--total-timesteps", 10_000]
-    with no_room_for_more_than(unlimited), pytest.raises(TrainingFailed, match=reason) as failure:
+    with no_room_for_more_than(unlimited), no_superpowers(), pytest.raises(TrainingFailed, match=reason) as failure:
         command(ppo, *ppo_arguments, *flags, "--run-folder", run)
     said = "the last good checkpoint is" if checkpoint_stays else "the model as it was is now"
     (path,) = re.findall(rf"; {said} (.*\.zip)$", str(failure.value))

@@ -1,5 +1,6 @@
 """What happens to files when the disk is full or the folder gone, for real."""
 
+import ctypes
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,22 @@ def no_room_for_more_than(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def no_superpowers() -> Iterator[None]:
+    """Permissions of files count for root too: its capability to ignore them (CAP_DAC_OVERRIDE, bit 1) is laid down."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the interface, this thread
+    before, without = ((ctypes.c_uint32 * 6)() for _ in range(2))  # effective, permitted, inheritable; twice
+    assert libc.capget(header, before) == 0
+    without[:] = before
+    without[0] &= ~(1 << 1)
+    assert libc.capset(header, without) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before) == 0
 
 
 def write_text(path: Path, size: int) -> None:
