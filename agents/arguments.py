@@ -1,19 +1,28 @@
 """Checks of the arguments of ``PrioritizedKLPPO``."""
 
+import math
+
+from stable_baselines3.common.type_aliases import Schedule
+
 from agents.token_weights import TokenWeights
 
 
 def check_arguments(
-    at_least_zero: dict[str, float], positive: dict[str, float], fractions: dict[str, float], counts: dict[str, int]
+    at_least_zero: dict[str, float],
+    rates: dict[str, float | Schedule | None],
+    positive: dict[str, float],
+    fractions: dict[str, float],
+    counts: dict[str, int],
 ) -> None:
-    """Check numbers, given by name.
+    """Check numbers, given by name; schedules and None are left to those who call them.
 
     :raises TypeError: if a count is not an int
     :raises ValueError: if a number is out of its range
     """
-    for name, value in at_least_zero.items():
-        if not value >= 0:
-            raise ValueError(f"{name} must be >= 0, but it is {value}: 0 switches it off")
+    numbers = {name: value for name, value in rates.items() if value is not None and not callable(value)}
+    for name, value in {**at_least_zero, **numbers}.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be >= 0 and finite, but it is {value}: 0 switches it off")
     for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"{name} must be > 0, but it is {value}: pass a positive number")

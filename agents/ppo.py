@@ -120,7 +120,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
     ):
         check_arguments(
-            at_least_zero=dict(kl_coef=kl_coef, kl_exponent=kl_exponent),
+            at_least_zero=dict(kl_coef=kl_coef, kl_exponent=kl_exponent, vf_coef=vf_coef, ent_coef=ent_coef),
+            rates=dict(learning_rate=learning_rate, value_learning_rate=value_learning_rate, clip_range=clip_range),
             positive=dict(certainty_temperature=certainty_temperature, max_grad_norm=max_grad_norm),
             fractions=dict(gamma=gamma, gae_lambda=gae_lambda),
             counts=dict(n_episodes=n_episodes, batch_size=batch_size, max_batch_tokens=max_batch_tokens, n_epochs=n_epochs),

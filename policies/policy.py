@@ -99,6 +99,10 @@ class GPT2Policy(ActorCriticPolicy):
                 f"pad_token_id must lie in [0, {vocab_size}), the action space, but it is {pad_token_id}: "
                 "pass the environment's padding token"
             )
+        if any(width < 1 for width in value_net_arch):
+            raise ValueError(
+                f"value_net_arch must hold widths >= 1, but it is {tuple(value_net_arch)}: pass () for a linear head"
+            )
         self.max_tokens = max_tokens
         self.value_net_arch = tuple(value_net_arch)
         self.detach_value = detach_value

@@ -58,7 +58,10 @@ class Checkpoint:
 
         :raises ValueError: if it is damaged, or no checkpoint of pre-training
         """
-        content = read_torch(path, "checkpoint")
+        try:
+            content = read_torch(path, "checkpoint")
+        except ValueError as error:
+            raise ValueError(f"{error}; or remove it to start the run anew") from error
         types = {"stage": str, "steps_done": int, "model": dict, "optimizers": list}
         if content.keys() != types.keys() or not all(isinstance(content[name], kind) for name, kind in types.items()):
             raise ValueError(

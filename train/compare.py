@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,8 +76,14 @@ def plan(base: PPOArgs, arms: Arms, seeds: int) -> dict[tuple[str, int], PPOArgs
     :param base: what all runs share, and the first seed
     :param arms: how they differ
     :param seeds: runs of each arm
-    :raises ValueError: if there would be no runs, or no gains
+    :raises ValueError: if there would be no runs or no gains, or all would share a run folder
     """
+    for name in ("run_folder", "resume"):
+        if (value := getattr(base, name)) is not None:
+            raise ValueError(
+                f"{name} must not be given for many runs, each of which has its folder in the store, but it is {str(value)!r}: "
+                "leave it out; the same command goes on with interrupted runs"
+            )
     if seeds < 1:
         raise ValueError(f"seeds must be >= 1, but it is {seeds}: pass how many runs each arm has")
     if base.eval_problems < 1:
@@ -122,7 +127,6 @@ def summarize(
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # kill stops the runs, as Ctrl-C does
     presets = {name: CompareArgs(ppo) for name, ppo in PRESETS.items()}
     args = parse(presets, "Train the arms of an experiment over paired seeds, and compare them.")
     console = Console()

@@ -1,7 +1,6 @@
 """Fine-tune a pre-trained model on longer numbers by reinforcement learning: ``python -m train.ppo``."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +15,18 @@ from addition_gym.env import Reward
 from agents import PrioritizedKLPPO
 from agents.losses import Certainty, KLEstimator
 from agents.token_weights import WeightsName
+from policies.safe_files import read_json
 from train.accuracy import Accuracy, evaluate, table
 from train.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
 from train.command import run_command
+from train.device import check_device
 from train.failure import kept
 from train.inspect_callback import InspectorCallback
 from train.model_folder import AGENT, pretrained_digits, resolve_model
 from train.presets import parse
 from train.resume import CheckpointCallback, load_newest, rescue, run_logger, save
-from train.run_folder import make_run_folder, resumed, versions, write_json
-from train.stop_signals import Interrupted, StopSignals
+from train.run_folder import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
+from train.stop_signals import StopSignals, says_how_to_go_on
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,12 @@ PRESETS = {
 }
 
 
-def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
-    """The agent and its environment, as the arguments say.
+def make_env(args: PPOArgs, digits: int) -> gym.vector.VectorEnv:
+    """The environment to train in.
 
     :param digits: N
     """
-    env = gym.make_vec(
+    return gym.make_vec(
         "ScratchpadAdd-v0",
         num_envs=args.n_envs,
         digits=digits + args.extra_digits,
@@ -169,9 +170,16 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
         split="train",
         reward=args.reward,
     )
+
+
+def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
+    """A new agent in its environment, as the arguments say.
+
+    :param digits: N
+    """
     return PrioritizedKLPPO(
         "GPT2Policy",
-        env,
+        make_env(args, digits),
         learning_rate=args.learning_rate,
         value_learning_rate=args.value_learning_rate,
         n_episodes=args.n_episodes,
@@ -205,40 +213,75 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
     )
 
 
-def train(args: PPOArgs, console: Console) -> Path:
-    """Fine-tune, evaluate before and after, and write a run folder; or go on with an interrupted run.
+def going_on(args: PPOArgs, digits: int, folder: Path) -> PrioritizedKLPPO | None:
+    """The agent of an interrupted run in a new environment; None if it left no checkpoint.
 
-    :return: the run folder
-    :raises Interrupted: if a signal stopped the run, after a checkpoint
-    :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
+    :param digits: N
+    :param folder: of the run
+    :raises ValueError: if no checkpoint can be read, or they are of another number of lanes
+    """
+    agent = load_newest(folder / "checkpoints", args.device)
+    if agent is not None:
+        if agent.n_envs != args.n_envs:
+            raise ValueError(
+                f"n_envs must be that of the run, {agent.n_envs}, but its config.json has {args.n_envs}: put it back"
+            )
+        agent.set_env(make_env(args, digits), force_reset=False)  # type: ignore[arg-type]
+    return agent
+
+
+def check(args: PPOArgs) -> None:
+    """Refuse what could not end well, as far as the agent does not, before anything is written.
+
+    :raises ValueError: naming the argument
     """
     for name in ("eval_every", "eval_every_problems", "checkpoint_every", "keep_checkpoints", "total_timesteps"):
         if getattr(args, name) < 1:
             raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
+    if args.eval_problems < 0:
+        raise ValueError(f"eval_problems must be >= 0, but it is {args.eval_problems}: 0 leaves the evaluations out")
+    check_run_seed(args.seed)
+    check_device(args.device)
+
+
+def train(args: PPOArgs, console: Console) -> Path:
+    """Fine-tune, evaluate before and after, and write a run folder; or go on with an interrupted run.
+
+    :return: the run folder
+    :raises ValueError: if an argument breaks its constraint, or another process trains in the run folder
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
+    :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
+    """
+    check(args)
+    torch.manual_seed(args.seed)
     digits = pretrained_digits(args.pretrained) if args.pretrained_digits is None else args.pretrained_digits
     args = dataclasses.replace(args, pretrained_digits=digits)
-    agent = make_agent(args, digits)
+    new = None if args.resume else make_agent(args, digits)
     folder = args.resume or make_run_folder(args, "ppo", args.run_folder)
+    with claimed(folder), says_how_to_go_on("train.ppo", folder, console):
+        again = going_on(args, digits, folder) if args.resume else None
+        _train(again or new or make_agent(args, digits), args, digits, folder, console)
+    return folder
+
+
+def _train(agent: PrioritizedKLPPO, args: PPOArgs, digits: int, folder: Path, console: Console) -> None:
     extras = (0, args.extra_digits)
 
     def measure() -> dict[str, Accuracy]:
         accuracies = evaluate(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
         return {accuracy.problems: accuracy for accuracy in accuracies}
 
-    checkpoint = load_newest(folder / "checkpoints", args.device)
-    if checkpoint is None:
+    state = agent.training_state
+    if state is None:
         agent.set_logger(run_logger(folder))
-        console.print(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits")
+        console.print(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits", markup=False)
         before = measure() if args.eval_before else {}
         write_json(folder / BEFORE, {name: dataclasses.asdict(accuracy) for name, accuracy in before.items()})
     else:
-        assert agent.env is not None
-        checkpoint.set_env(agent.env, force_reset=False)
-        agent = checkpoint
         agent.set_logger(run_logger(folder, resumed_at=agent.num_timesteps))
         console.print(f"Going on after {agent.num_timesteps} timesteps")
-        before = {name: Accuracy(**fields) for name, fields in json.loads((folder / BEFORE).read_text()).items()}
-    console.print(f"Run folder {folder}; watch it live: tensorboard --logdir {folder}")
+        before = {name: Accuracy(**fields) for name, fields in read_json(folder / BEFORE, "resume").items()}
+    console.print(f"Run folder {folder}; watch it live: tensorboard --logdir {folder}", markup=False)
 
     signals = StopSignals()
     checkpoints = CheckpointCallback(folder / "checkpoints", args.checkpoint_every, args.keep_checkpoints, signals)
@@ -252,22 +295,20 @@ def train(args: PPOArgs, console: Console) -> Path:
             checkpoints,
         ]
     )
-    if checkpoint is not None and checkpoint.training_state is not None:
-        checkpoint.training_state.restore(agent)
+    if state is not None:
+        state.restore(agent)
     try:
         with signals, kept(folder, checkpoints.newest, lambda: rescue(agent)):
             if agent.num_timesteps < args.total_timesteps:
                 agent.learn(
                     args.total_timesteps - agent.num_timesteps,
                     callback=callbacks,
-                    reset_num_timesteps=checkpoint is None,
+                    reset_num_timesteps=state is None,
                     progress_bar=console.is_terminal,
                 )
                 checkpoints.save()
             save(agent, folder / AGENT)
-    except Interrupted as interrupted:
-        console.print(f"{interrupted}: saved; go on with  python -m train.ppo --resume {folder}", soft_wrap=True)
-        raise
+            signals.check()
     finally:
         agent.logger.close()
     assert agent.training_state is not None
@@ -286,17 +327,14 @@ def train(args: PPOArgs, console: Console) -> Path:
         title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {digits}"
         columns = {"before": list(before.values()), "after": list(after.values())}
         console.print(table(title, {name: column for name, column in columns.items() if column}))
-    console.print(
-        f"Trained on {agent._episode_num} episodes in {seconds / 60:.1f} minutes; the agent is {folder / 'agent.zip'}"
-    )
-    console.print(f"See the run: tensorboard --logdir {folder}")
-    return folder
+    minutes = f"{seconds / 60:.1f} minutes"
+    console.print(f"Trained on {agent._episode_num} episodes in {minutes}; the agent is {folder / AGENT}", markup=False)
+    console.print(f"See the run: tensorboard --logdir {folder}", markup=False)
 
 
 def main() -> None:
     args = parse(PRESETS, "Fine-tune a pre-trained model on longer numbers with prioritized-KL PPO.")
     args = resumed(PPOArgs, args.resume) if args.resume else args
-    torch.manual_seed(args.seed)
     train(args, Console())
 
 

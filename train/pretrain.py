@@ -25,12 +25,13 @@ from train.accuracy import evaluate, table
 from train.checkpoint import CHECKPOINT, Checkpoint
 from train.command import run_command
 from train.data import packed_blocks
+from train.device import check_device
 from train.failure import kept
 from train.model_folder import PRETRAINING, load_policy
 from train.muon import Muon
 from train.presets import parse
-from train.run_folder import make_run_folder, resumed, versions, write_json
-from train.stop_signals import Interrupted, StopSignals
+from train.run_folder import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
+from train.stop_signals import StopSignals, says_how_to_go_on
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,13 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
         for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
             loss = train_stage(model, args, stage, console, folder, checkpoint, signals)
             checkpoint = None
-    save_gpt2(model, folder / "model")
-    not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
-    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
-    record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
-    write_json(folder / "model" / PRETRAINING, {**record, "versions": versions()})
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+        save_gpt2(model, folder / "model")
+        not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
+        settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
+        record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
+        write_json(folder / "model" / PRETRAINING, {**record, "versions": versions()})
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        signals.check()
     return model
 
 
@@ -258,8 +260,14 @@ def check(args: PretrainArgs) -> None:
     for name in ("steps", "tokens_per_step", "eval_problems", "checkpoint_every"):
         if getattr(args, name) < 1:
             raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
-    if args.origin_steps < 0:
-        raise ValueError(f"origin_steps must be >= 0, but it is {args.origin_steps}: 0 leaves the second stage out")
+    for name in ("origin_steps", "warmup_steps"):
+        if getattr(args, name) < 0:
+            raise ValueError(f"{name} must be >= 0, but it is {getattr(args, name)}: 0 leaves it out")
+    for name in ("learning_rate", "muon_learning_rate", "weight_decay", "max_grad_norm"):
+        if not 0 <= getattr(args, name) < math.inf:
+            raise ValueError(f"{name} must be >= 0 and finite, but it is {getattr(args, name)}: pass such a number")
+    check_run_seed(args.seed)
+    check_device(args.device)
     if args.longest_digits is not None and args.longest_digits <= args.digits:
         raise ValueError(
             f"longest_digits must be > digits = {args.digits}, so that fine-tuning has positions for longer numbers, "
@@ -268,24 +276,31 @@ def check(args: PretrainArgs) -> None:
     gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
 
 
+def run(args: PretrainArgs, folder: Path, console: Console) -> None:
+    """Pre-train, unless the model is already there, evaluate, and write ``results.json``.
+
+    :param folder: the run folder
+    """
+    checkpoint = folder / CHECKPOINT
+    if not (folder / "model" / PRETRAINING).is_file():
+        with kept(folder, lambda: checkpoint if checkpoint.is_file() else None):
+            pretrain(args, folder, console)
+    accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
+    console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))
+    write_json(folder / "results.json", {a.problems: a.as_dict() for a in accuracies})
+    console.print(f"The model is in {folder / 'model'}; fine-tune it with", markup=False)
+    command = f"python -m train.ppo --pretrained {shlex.quote(str(folder / 'model'))}"
+    console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     args = parse(PRESETS, "Pre-train a GPT-2 on the scratchpad by next-token prediction.")
     args = resumed(PretrainArgs, args.resume) if args.resume else args
     check(args)
     console = Console()
     folder = args.resume or make_run_folder(args, "pretrain", args.run_folder)
-    checkpoint = folder / CHECKPOINT
-    try:
-        with kept(folder, lambda: checkpoint if checkpoint.is_file() else None):
-            pretrain(args, folder, console)
-    except Interrupted as interrupted:
-        console.print(f"{interrupted}: saved; go on with  python -m train.pretrain --resume {folder}", soft_wrap=True)
-        raise
-    accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
-    console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))
-    write_json(folder / "results.json", {a.problems: a.as_dict() for a in accuracies})
-    console.print(f"The model is in {folder / 'model'}; fine-tune it with")
-    console.print(f"  python -m train.ppo --pretrained {shlex.quote(str(folder / 'model'))}", soft_wrap=True)
+    with claimed(folder), says_how_to_go_on("train.pretrain", folder, console):
+        run(args, folder, console)
 
 
 if __name__ == "__main__":

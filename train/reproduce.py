@@ -1,7 +1,6 @@
 """Make the tables and figures of arXiv:2502.06533, and four checks: ``python -m train.reproduce TARGET [TARGET ...]``."""
 
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -81,7 +80,6 @@ class ReproduceArgs:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # kill stops the runs, as Ctrl-C does
     targets = "\n".join(f"- {name}: {make.__doc__}" for name, make in TARGETS.items())
     args = tyro.cli(
         ReproduceArgs,

@@ -1,6 +1,7 @@
 """Checkpoints of fine-tuning, and how a run goes on from them: bit for bit on one CPU thread."""
 
 import csv
+import re
 import tempfile
 import warnings
 from itertools import takewhile
@@ -18,6 +19,7 @@ from train.model_folder import AGENT
 from train.stop_signals import StopSignals
 
 STEP = "time/total_timesteps"
+_CHECKPOINT = re.compile(r"agent_\d+\.zip")
 
 
 class CheckpointCallback(BaseCallback):
@@ -88,22 +90,35 @@ def rescue(agent: PrioritizedKLPPO) -> Path | None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Those of a folder, the oldest first."""
-    return sorted(folder.glob("agent_*.zip"), key=lambda path: int(path.stem.split("_")[1]))
+    found = [path for path in folder.glob("agent_*.zip") if _CHECKPOINT.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.stem.split("_")[1]))
 
 
 def load_newest(folder: Path, device: str) -> PrioritizedKLPPO | None:
     """The agent of the newest checkpoint that can be read, without an environment.
 
-    A damaged one is named in a warning, and the one before is taken.
+    A damaged one is named in a warning and renamed to ``*.damaged``, and the one before is taken.
 
     :param folder: of the checkpoints
     :return: None if there is none
+    :raises ValueError: if there are some, and none can be read
     """
+    damaged: dict[Path, Exception] = {}
     for path in reversed(checkpoints(folder)):
         try:
-            return PrioritizedKLPPO.load(path, device=device)
+            agent = PrioritizedKLPPO.load(path, device=device)
         except Exception as error:
-            warnings.warn(f"{path} cannot be read, so the checkpoint before it is taken: {error!r}", stacklevel=2)
+            damaged[path] = error
+            continue
+        for bad, reason in damaged.items():
+            aside = bad.rename(bad.with_name(f"{bad.name}.damaged"))
+            warnings.warn(f"{bad} cannot be read, so it is now {aside.name}, and {path} is taken: {reason!r}", stacklevel=2)
+        return agent
+    if damaged:
+        raise ValueError(
+            f"resume must be a run with a checkpoint that can be read, but {', '.join(map(str, damaged))} cannot "
+            f"({next(iter(damaged.values()))!r}): restore one from a copy, or remove {folder} to start this run anew"
+        )
     return None
 
 
@@ -120,6 +135,7 @@ def run_logger(folder: Path, resumed_at: int = 0) -> Logger:
 
     :param folder: the run folder
     :param resumed_at: timesteps of the checkpoint that the run goes on from: what was logged after it is dropped
+    :raises ValueError: if ``progress.csv`` is damaged, which a line that was cut short at its end is not
     """
     path = folder / "progress.csv"
     rows = _rows(path, resumed_at)
@@ -134,6 +150,13 @@ def _rows(path: Path, last: int) -> list[dict[str, float]]:
     """Those up to a step; the row of the last update, which comes behind the last step, does not name it again."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+    text = path.read_text()
+    lines = text[: text.rfind("\n") + 1].splitlines()  # without a line that was cut short
+    try:
+        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(
+            f"resume must be a run with a sound table, but {str(path)!r} is damaged ({error}): mend it, or move it away to go "
+            "on without the rows so far"
+        ) from error
     return list(takewhile(lambda row: row.get(STEP, 0) <= last, rows))

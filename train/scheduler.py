@@ -29,8 +29,8 @@ Command = Callable[[PPOArgs], list[str]]
 
 
 def train_command(args: PPOArgs) -> list[str]:
-    """``python -m train.ppo`` with all arguments spelled out."""
-    return [sys.executable, "-m", "train.ppo", *to_flags(args)]
+    """``python -m train.ppo`` with all arguments spelled out, or with the run that goes on with its own."""
+    return [sys.executable, "-m", "train.ppo", *(["--resume", str(args.resume)] if args.resume else to_flags(args))]
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Store:
             folder.rename(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=interrupted))
         folder.mkdir(parents=True)
         write_json(folder / SCIENCE, scientific(args))
-        return dataclasses.replace(args, run_folder=folder)
+        return dataclasses.replace(args, run_folder=folder, resume=None)
 
     def before(self, args: PPOArgs) -> dict[str, float]:
         """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their name; measured once.

@@ -145,6 +145,8 @@ def tabulate(
 def main() -> None:
     points, axes = parse_grid(sys.argv[1:])
     args, console = points[0], Console()
+    if args.cpus < 1:
+        raise ValueError(f"cpus must be >= 1, but it is {args.cpus}: pass the cores of a run")
     store = Store(args.store, PUBLISHED)
     arms = name_arms([point.ppo for point in points], axes)
     fields = {arm: {name: getattr(ppo, name) for name in AXES} for arm, ppo in arms.items()}

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from train.ppo import PPOArgs, train
 from train.scheduler import LOG, PATIENCE, POLL, TAIL
-from train.stop_signals import Interrupted
+from train.stop_signals import Interrupted, stop_at_once
 from train.store import Store, to_flags
 
 LOCAL = "local"
@@ -64,7 +63,7 @@ def run_on_ray(
     columns = ("runs", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR"):
         for number in (signal.SIGTERM, signal.SIGINT):  # Ray's would not let the runs save; a shell's & ignores SIGINT
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, stop_at_once)
         if address == LOCAL:
             check_resources(resources, ray.cluster_resources())
         task = ray.remote(
@@ -115,7 +114,6 @@ def trial(store: Store, args: PPOArgs, folder: Path) -> None:
         prepared = store.prepare(args)
         assert prepared.run_folder is not None
         sys.argv[1:] = to_flags(prepared)  # for command.txt
-        torch.manual_seed(args.seed)
         with (
             (prepared.run_folder / LOG).open("a") as log,
             contextlib.redirect_stdout(log),

@@ -306,9 +306,16 @@ def test_value_head_has_its_own_learning_rate() -> None:
         (dict(n_epochs=0), ValueError, "n_epochs must be >= 1"),
         (dict(kl_coef=-1.0), ValueError, "kl_coef must be >= 0"),
         (dict(kl_exponent=float("nan")), ValueError, "kl_exponent must be >= 0"),
+        (dict(kl_coef=float("inf")), ValueError, "kl_coef must be >= 0 and finite"),
+        (dict(vf_coef=float("nan")), ValueError, "vf_coef must be >= 0 and finite"),
+        (dict(ent_coef=float("nan")), ValueError, "ent_coef must be >= 0 and finite"),
+        (dict(clip_range=-1.0), ValueError, "clip_range must be >= 0"),
+        (dict(learning_rate=float("inf")), ValueError, "learning_rate must be >= 0 and finite"),
+        (dict(value_learning_rate=-1.0), ValueError, "value_learning_rate must be >= 0"),
+        (dict(policy_kwargs=dict(value_net_arch=(0,))), ValueError, "value_net_arch must hold widths >= 1"),
         (dict(certainty_temperature=0.0), ValueError, "certainty_temperature must be > 0"),
         (dict(gamma=1.5), ValueError, r"gamma must lie in \[0, 1\]"),
-        (dict(policy_kwargs=dict(pretrained="nowhere")), ValueError, "pretrained must be 'tiny' or a folder"),
+        (dict(policy_kwargs=dict(pretrained="nowhere")), ValueError, "pretrained must be 'tiny' or the folder of a model"),
     ],
 )
 def test_bad_arguments(kwargs, error, message) -> None:

@@ -1,6 +1,7 @@
 """Every command tells a user's mistake in one line, with status 2, and a failure with status 1."""
 
 import runpy
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -69,10 +70,15 @@ def test_status_of_an_interrupted_run() -> None:
     assert exit_.value.code == 143
 
 
-def test_other_ends_are_left_alone() -> None:
-    def main() -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_at_once(number, capsys) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as exit_:
+        run_command(lambda: signal.raise_signal(number))
+    assert exit_.value.code == 128 + number
+    assert capsys.readouterr().err == f"stopped by {number.name}\n"
+    assert signal.getsignal(number) == before
 
-    with pytest.raises(KeyboardInterrupt):
-        run_command(main)
+
+def test_the_end_is_left_alone() -> None:
     run_command(lambda: None)

@@ -127,6 +127,7 @@ def test_nothing_to_summarize(store, tmp_path, command) -> None:
     [
         (["--seeds", "0"], "seeds must be >= 1, but it is 0"),
         (["--eval-problems", "0"], "eval_problems must be >= 1, but it is 0"),
+        (["--resume", "runs/a"], "resume must not be given for many runs"),
     ],
 )
 def test_bad_arguments(store, command, arguments, message) -> None:

@@ -304,6 +304,11 @@ def test_prints_where_to_look_and_the_table(pretrained, tmp_path, command, capsy
         (["--eval-every", "0"], "eval_every"),
         (["--eval-every-problems", "0"], "eval_every_problems"),
         (["--checkpoint-every", "0"], "checkpoint_every"),
+        (["--eval-problems", "-3"], "eval_problems must be >= 0"),
+        (["--seed", "99999999999999999999"], "seed must lie in"),
+        (["--device", "foo"], "device must be one that torch can use here"),
+        (["--clip-range", "-1"], "clip_range must be >= 0"),
+        (["--value-net-arch", "0"], "value_net_arch must hold widths >= 1"),
     ],
 )
 def test_bad_arguments(arguments, message, pretrained, tmp_path, command) -> None:

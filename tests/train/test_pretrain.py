@@ -48,7 +48,9 @@ def run(tmp_path_factory):
 
 
 def test_files(run) -> None:
-    assert {path.name for path in run.iterdir()} == {"config.json", "command.txt", "versions.json", "results.json", "model"}
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "command.txt", "versions.json", "results.json", "model", "lock")
+    }
     assert {"config.json", "model.safetensors", "pretraining.json"} <= {path.name for path in (run / "model").iterdir()}
     config = json.loads((run / "config.json").read_text())
     assert config.items() >= PRETRAIN_RUN.items()
@@ -160,6 +162,33 @@ def test_a_signal_saves_and_ends(stopped_at, number, command, tmp_path, monkeypa
     command(pretrain, "--resume", tmp_path / "run")
     whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
+
+
+@pytest.mark.parametrize("stopped_in", ["the last step", "the evaluation"])
+def test_a_finished_model_is_only_evaluated(stopped_in, command, tmp_path, monkeypatch) -> None:
+    flags = [*map(str, FLAGS), "--steps", "3", "--origin-steps", "0", "--eval-problems", "2", "--run-folder", tmp_path / "run"]
+
+    def last_step(*inputs):
+        signal.raise_signal(signal.SIGTERM)
+        return next_token_loss(*inputs)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if stopped_in == "the evaluation":
+            patch.setattr(pretrain, "evaluate", stopped)
+        else:
+            losses = iter([next_token_loss, next_token_loss, last_step])
+            patch.setattr(pretrain, "next_token_loss", lambda *inputs: next(losses)(*inputs))
+        with pytest.raises((Interrupted, KeyboardInterrupt)):
+            command(pretrain, *flags)
+    trained = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    assert not (tmp_path / "run" / "results.json").exists()
+    monkeypatch.setattr(pretrain, "pretrain", stopped)
+    command(pretrain, "--resume", tmp_path / "run")
+    assert (tmp_path / "run" / "results.json").exists()
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == trained
 
 
 def test_resume_needs_a_run(command, tmp_path) -> None:
@@ -286,13 +315,17 @@ def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None
         (["--n-head", "5"], "n_embd must be a multiple of n_head"),
         (["--digits", "3", "--longest-digits", "2"], "longest_digits"),
         (["--steps", "0"], "steps"),
+        (["--warmup-steps", "-5"], "warmup_steps must be >= 0"),
+        (["--learning-rate", "nan"], "learning_rate must be >= 0 and finite"),
+        (["--seed", "-1"], "seed must lie in"),
+        (["--device", "foo"], "device must be one that torch can use here, but it is 'foo'"),
     ],
 )
 def test_bad_arguments(change, message, command, tmp_path) -> None:
     """A ``ValueError`` that names the argument, before any training."""
     with pytest.raises(ValueError, match=message):
         command(pretrain, *FLAGS, "--steps", 3, "--run-folder", tmp_path / "run", *change)
-    assert not (tmp_path / "run" / "model").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_start_that_fails_can_be_repeated(command, tmp_path) -> None:

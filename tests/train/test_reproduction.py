@@ -105,7 +105,7 @@ def test_a_missing_model_is_pretrained_and_an_interrupted_one_goes_on(shop, tmp_
     asked = parse(PRESETS, "", commands[0][3:])
     assert asked == PretrainArgs(**{**PRETRAIN_RUN, "digits": 2}, run_folder=folder)
     folder.mkdir(parents=True)
-    (folder / "checkpoint.pt").touch()
+    (folder / "config.json").touch()
     with pytest.raises(ValueError, match="the same command goes on with it"):
         shop.model(2)
     assert commands[1][3:] == ["--resume", str(folder)]

@@ -5,7 +5,9 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -173,19 +175,6 @@ def test_a_signal_saves_and_ends(number, whole, command, tmp_path, monkeypatch, 
     assert len(list((tmp_path / "run").glob("events*"))) == 2  # one a start
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(whole) -> None:
-    folder, _ = whole
-    older, newest = checkpoints(folder / "checkpoints")
-    content = newest.read_bytes()
-    try:
-        newest.write_bytes(content[: len(content) // 2])
-        with pytest.warns(UserWarning, match=f"{newest} cannot be read"):
-            agent = load_newest(folder / "checkpoints", "cpu")
-    finally:
-        newest.write_bytes(content)
-    assert f"agent_{agent.num_timesteps}.zip" == older.name
-
-
 def test_the_last_checkpoints_stay(whole) -> None:
     folder, _ = whole
     updates = PrioritizedKLPPO.load(folder / "agent.zip")._n_updates
@@ -202,3 +191,144 @@ def test_no_checkpoint() -> None:
 def test_nothing_to_resume(state, message, whole, command, tmp_path) -> None:
     with pytest.raises(ValueError, match=message):
         command(ppo, "--resume", tmp_path if state == "none" else whole[0])
+
+
+def half(path: Path) -> bytes:
+    """Damage a file. :return: what it held"""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return content
+
+
+@pytest.fixture
+def begun(whole, tmp_path) -> Path:
+    """A run that was killed after its last checkpoint."""
+    run = shutil.copytree(whole[0], tmp_path / "run")
+    (run / "results.json").unlink()
+    (run / "agent.zip").unlink()
+    return run
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(begun) -> None:
+    """And it no longer counts as one that is kept."""
+    older, newest = checkpoints(begun / "checkpoints")
+    half(newest)
+    with pytest.warns(UserWarning, match=f"{newest} cannot be read, so it is now {newest.name}.damaged, and {older} is taken"):
+        agent = load_newest(begun / "checkpoints", "cpu")
+    assert f"agent_{agent.num_timesteps}.zip" == older.name
+    assert checkpoints(begun / "checkpoints") == [older]
+    assert newest.with_name(f"{newest.name}.damaged").is_file()
+
+
+def test_a_run_never_begins_anew_because_all_its_checkpoints_are_damaged(begun, command) -> None:
+    paths = checkpoints(begun / "checkpoints")
+    for path in paths:
+        half(path)
+    with pytest.raises(
+        ValueError, match=f"resume must be a run with a checkpoint that can be read, but {paths[1]}, {paths[0]}"
+    ):
+        command(ppo, "--resume", begun)
+    assert checkpoints(begun / "checkpoints") == paths
+
+
+def test_other_files_are_no_checkpoints(tmp_path) -> None:
+    for name in ("agent_best.zip", "agent_7.tmp", "agent_7.zip", "agent_10.zip"):
+        (tmp_path / name).touch()
+    assert [path.name for path in checkpoints(tmp_path)] == ["agent_7.zip", "agent_10.zip"]
+
+
+def test_a_moved_run_goes_on_without_the_model_that_it_began_with(begun, whole, command, monkeypatch) -> None:
+    """Its checkpoints hold all of the model."""
+    checkpoints(begun / "checkpoints")[-1].unlink()
+    config = json.loads((begun / "config.json").read_text())
+    (begun / "config.json").write_text(json.dumps({**config, "pretrained": "gone/model"}))
+    monkeypatch.chdir(begun.parent)
+    command(ppo, "--resume", begun.name)
+    assert_same_run(begun, whole[0])
+
+
+def test_a_line_of_the_table_that_was_cut_short_is_left_out(begun, whole, command) -> None:
+    checkpoints(begun / "checkpoints")[-1].unlink()
+    path = begun / "progress.csv"
+    text = path.read_text()
+    path.write_text(text[: text.rstrip().rfind(".") + 1])
+    command(ppo, "--resume", begun)
+    assert_same_run(begun, whole[0])
+
+
+def test_a_damaged_table_is_named(begun, command) -> None:
+    path = begun / "progress.csv"
+    path.write_text(path.read_text().replace("\n", "\nx", 1))
+    with pytest.raises(ValueError, match=f"resume must be a run with a sound table, but '{path}' is damaged"):
+        command(ppo, "--resume", begun)
+
+
+def test_a_run_is_resumed_with_its_own_arguments(begun, command) -> None:
+    with pytest.raises(ValueError, match=r"seed must not stand beside resume, .* but it is 3: leave it out"):
+        command(ppo, "--resume", begun, "--seed", "3")
+
+
+def test_a_run_of_other_lanes(begun, command) -> None:
+    config = json.loads((begun / "config.json").read_text())
+    (begun / "config.json").write_text(json.dumps({**config, "n_envs": 2}))
+    with pytest.raises(ValueError, match="n_envs must be that of the run, 4"):
+        command(ppo, "--resume", begun)
+
+
+def test_nobody_else_trains_in_the_folder(begun, whole, command) -> None:
+    files = sorted(begun.rglob("*"))
+    code = "import pathlib, sys; from train.run_folder import claimed\n"
+    code += "with claimed(pathlib.Path(sys.argv[1])): input(print(flush=True))"
+    with subprocess.Popen([sys.executable, "-c", code, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        with pytest.raises(ValueError, match=f"another process trains in '{begun}'"):
+            command(ppo, "--resume", begun)
+        other.kill()
+    assert [path for path in sorted(begun.rglob("*")) if path.name != "lock"] == [path for path in files if path.name != "lock"]
+    command(ppo, "--resume", begun)
+    assert_same_run(begun, whole[0])
+
+
+def test_a_new_run_takes_no_checkpoints_of_another(begun, whole, command) -> None:
+    (begun / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"run_folder must not hold a run yet, but .* has checkpoints"):
+        command(ppo, *whole[1], "--run-folder", begun)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_signal_during_an_evaluation_stops_at_once(moment, whole, command, tmp_path, monkeypatch, capsys) -> None:
+    """Before training or after it, when there is nothing to save; the run goes on from there."""
+    folder, flags = whole
+    original = ppo.evaluate
+
+    def evaluate(policy, *args, **kwargs):
+        if (moment == "before") == (not list(tmp_path.rglob("agent.zip"))):
+            raise KeyboardInterrupt
+        return original(policy, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ppo, "evaluate", evaluate)
+        with pytest.raises(KeyboardInterrupt):
+            command(ppo, *flags, "--run-folder", tmp_path / "my run")
+    assert f"stopped at once; go on with  python -m train.ppo --resume '{tmp_path / 'my run'}'" in capsys.readouterr().out
+    command(ppo, "--resume", tmp_path / "my run")
+    assert_same_run(tmp_path / "my run", folder)
+
+
+def test_a_signal_in_the_last_update_is_not_forgotten(whole, command, tmp_path, monkeypatch) -> None:
+    folder, flags = whole
+    updates, original = PrioritizedKLPPO.load(folder / "agent.zip")._n_updates, PrioritizedKLPPO.train
+
+    def train(agent) -> None:
+        original(agent)
+        if agent._n_updates == updates:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PrioritizedKLPPO, "train", train)
+        with pytest.raises(Interrupted):
+            command(ppo, *flags, "--run-folder", tmp_path / "run")
+    assert (tmp_path / "run" / "agent.zip").is_file()
+    assert not (tmp_path / "run" / "results.json").exists()
+    command(ppo, "--resume", tmp_path / "run")
+    assert_same_run(tmp_path / "run", folder)

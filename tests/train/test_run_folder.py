@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ import stable_baselines3
 import torch
 import transformers
 
+from train import run_folder
 from train.run_folder import make_run_folder, resumed, versions, write_json, write_rows
 
 
@@ -82,9 +84,25 @@ def test_default_folder_is_new_under_runs(tmp_path, monkeypatch) -> None:
 def test_existing_run_is_refused_and_left_alone(tmp_path) -> None:
     make_run_folder(Args(steps=3), "ppo", tmp_path)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=f"run_folder must not hold a run yet, but '{tmp_path}' does"):
+    with pytest.raises(ValueError, match=f"run_folder must not hold a run yet, but '{tmp_path}' has config.json"):
         make_run_folder(Args(steps=4), "ppo", tmp_path)
     assert contents(tmp_path) == before
+
+
+def test_two_runs_that_start_in_the_same_second_have_two_folders(tmp_path, monkeypatch) -> None:
+    class Clock:
+        now = staticmethod(lambda: datetime(2026, 1, 2, 3, 4, 5))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_folder, "datetime", Clock)
+    names = [make_run_folder(Args(), "ppo", None).name for _ in range(3)]
+    assert names == ["ppo-small-20260102-030405", "ppo-small-20260102-030405-2", "ppo-small-20260102-030405-3"]
+
+
+def test_a_file_is_no_run_folder(tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"run_folder must be a folder, but .*notes.txt' is a file"):
+        make_run_folder(Args(), "ppo", tmp_path / "notes.txt")
 
 
 def test_existing_folder_without_a_run_is_taken(tmp_path) -> None:

@@ -126,7 +126,16 @@ def test_without_ray_the_error_names_the_extra(finished, command) -> None:
         command(sweep, *FLAGS, "--seeds", 4, "--store", finished.root)
 
 
-@pytest.mark.parametrize(("flag", "message"), [("--seeds", "seeds must be >= 1"), ("--eval-problems", "eval_problems must be")])
-def test_nothing_to_measure_is_refused(flag, message, command) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", 0], "seeds must be >= 1"),
+        (["--eval-problems", 0], "eval_problems must be"),
+        (["--cpus", 0], "cpus must be >= 1"),
+        (["--resume", "runs/a"], "resume must not be given for many runs, .* but it is 'runs/a'"),
+        (["--run-folder", "runs/a"], "run_folder must not be given for many runs"),
+    ],
+)
+def test_bad_arguments(arguments, message, command) -> None:
     with pytest.raises(ValueError, match=message):
-        command(sweep, flag, 0)
+        command(sweep, *arguments)

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from policies import GPT2Policy
 from train.accuracy import Accuracy, Distribution, fitting_extras, held_out_problems, problems_name
-from train.checkpoint import CHECKPOINT
 from train.model_folder import load_policy, resolve_model
 from train.ppo import PPOArgs
 from train.pretrain import PretrainArgs
@@ -65,7 +64,7 @@ class Workshop:
     def _pretrain(self, args: PretrainArgs) -> None:
         assert args.run_folder is not None
         self.console.print(f"Pre-training a model of N = {args.digits} in {args.run_folder}")
-        resume = (args.run_folder / CHECKPOINT).is_file()
+        resume = (args.run_folder / "config.json").is_file()
         words = ["--resume", str(args.run_folder)] if resume else to_flags(args)
         if subprocess.run([sys.executable, "-m", "train.pretrain", *words]).returncode:
             raise ValueError(f"pre-training in {str(args.run_folder)!r} failed: see above; the same command goes on with it")
