@@ -62,7 +62,7 @@ def test_folder_that_does_not_fit(model, tmp_path, change, vocab_size, n_positio
 
 
 def test_folder_that_does_not_exist() -> None:
-    with pytest.raises(ValueError, match="pretrained must be 'tiny' or a folder"):
+    with pytest.raises(ValueError, match="pretrained must be 'tiny' or the folder of a model"):
         load_gpt2("nowhere", 11, 24, pad_token_id=0)
 
 
