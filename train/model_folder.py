@@ -14,6 +14,7 @@ from policies.gpt2 import TINY
 from policies.nanogpt import is_nanogpt
 from policies.safe_files import read_json
 from train.agent_file import load_agent_policy, spaces_of_any_length
+from train.device import check_device
 
 PRETRAINING = "pretraining.json"
 """Beside a model's weights: how they were made. ``digits`` is N."""
@@ -107,8 +108,9 @@ def load_policy(model: str | Path, device: str = "cpu") -> GPT2Policy:
 
     :param model: as for :func:`resolve_model`
     :param device: where to put it
-    :raises ValueError: if there is no such model, or it is damaged
+    :raises ValueError: if there is no such model or device, or the model is damaged
     """
+    check_device(device)
     path = resolve_model(model)
     if path.suffix == ".zip":
         return load_agent_policy(path).to(torch.device(device))

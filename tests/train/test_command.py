@@ -20,6 +20,7 @@ from train.stop_signals import Interrupted
         ("ppo", ["--resume", "nowhere"], "resume must be the folder of a run"),
         ("pretrain", ["--digits", "0"], "digits must be"),
         ("evaluate", ["--samples", "0"], "samples must be >= 1"),
+        ("evaluate", ["--device", "foo"], "device must be one that torch can use here"),
         ("inspect", ["-1", "4"], "operand a must be >= 0"),
         ("export", ["--output", "out", "--model", "nowhere"], "'nowhere'"),
         ("plot", ["nowhere"], "runs must hold TensorBoard events"),
