@@ -1,5 +1,6 @@
 """Checkpoints of pre-training: written atomically, read without running any code."""
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -8,10 +9,11 @@ import torch
 from torch import nn
 
 from policies.safe_files import read_torch
-from train.files import replacing
+from train.files import newest_sound, replacing
 
-CHECKPOINT = "checkpoint.pt"
-"""Name of the file in a run folder."""
+KEPT = 2
+"""How many checkpoints stay."""
+_NAME = re.compile(r"([a-z]+)_(\d+)\.pt")
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,20 @@ class Checkpoint:
                 f"checkpoint must be one of this model and these optimizers, but it is not: start the run anew ({error})"
             ) from error
 
-    def save(self, path: Path) -> None:
-        """Write the file; whoever reads it meanwhile, or after a crash, finds the old one or the new one, whole.
+    def save(self, folder: Path) -> Path:
+        """Write ``<stage>_<steps>.pt``, whole or not at all, and remove the oldest beyond :data:`KEPT`.
 
+        :param folder: is made within the run folder, which must be there
+        :return: the file
         :raises OSError: as :func:`train.files.replacing`
         """
+        path = folder / f"{self.stage}_{self.steps_done}.pt"
         with replacing(path) as temporary:
+            folder.mkdir(exist_ok=True)
             torch.save(asdict(self), temporary)
+        for old in checkpoints(folder)[:-KEPT]:
+            old.unlink()
+        return path
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -58,13 +67,26 @@ class Checkpoint:
 
         :raises ValueError: if it is damaged, or no checkpoint of pre-training
         """
-        try:
-            content = read_torch(path, "checkpoint")
-        except ValueError as error:
-            raise ValueError(f"{error}; or remove it to start the run anew") from error
+        content = read_torch(path, "checkpoint")
         types = {"stage": str, "steps_done": int, "model": dict, "optimizers": list}
         if content.keys() != types.keys() or not all(isinstance(content[name], kind) for name, kind in types.items()):
             raise ValueError(
                 f"checkpoint must hold {', '.join(types)}, but {str(path)!r} does not: remove it to start the run anew"
             )
         return cls(**content)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Those of a folder, the oldest first: the first stage comes before the second."""
+    found = [(match[1], int(match[2]), path) for path in folder.glob("*.pt") if (match := _NAME.fullmatch(path.name))]
+    return [path for _, _, path in sorted(found)]
+
+
+def load_newest(folder: Path) -> Checkpoint | None:
+    """The newest one that can be read.
+
+    :param folder: of the checkpoints
+    :return: None if there is none
+    :raises ValueError: as :func:`train.files.newest_sound`, which also says what becomes of damaged ones
+    """
+    return newest_sound(checkpoints(folder), Checkpoint.load)

@@ -1,9 +1,13 @@
 """Files that are there whole or not at all."""
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+Content = TypeVar("Content")
 
 
 class CannotWrite(OSError):  # noqa: N818
@@ -39,3 +43,30 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def newest_sound(paths: Sequence[Path], load: Callable[[Path], Content]) -> Content | None:
+    """The newest checkpoint that can be read. Damaged ones are named in a warning and renamed to ``*.damaged``.
+
+    :param paths: of the checkpoints, the oldest first
+    :param load: reads one
+    :return: None if there is none
+    :raises ValueError: if there are some, and none can be read; nothing is renamed then
+    """
+    damaged: dict[Path, Exception] = {}
+    for path in reversed(paths):
+        try:
+            content = load(path)
+        except Exception as error:  # a damaged pickle raises anything
+            damaged[path] = error
+            continue
+        for bad, reason in damaged.items():
+            aside = bad.rename(bad.with_name(f"{bad.name}.damaged"))
+            warnings.warn(f"{bad} cannot be read, so it is now {aside.name}, and {path} is taken: {reason!r}", stacklevel=3)
+        return content
+    if damaged:
+        raise ValueError(
+            f"resume must be a run with a checkpoint that can be read, but {', '.join(map(str, damaged))} cannot "
+            f"({next(iter(damaged.values()))!r}): restore one from a copy, or remove them all to start this run anew"
+        )
+    return None

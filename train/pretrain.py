@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shlex
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from addition_gym.scratchpad import check_digits, longest_text
 from agents.health import check_finite
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, save_gpt2
 from train.accuracy import evaluate, table
-from train.checkpoint import CHECKPOINT, Checkpoint
+from train.checkpoint import Checkpoint, checkpoints, load_newest
 from train.command import run_command
 from train.data import packed_blocks
 from train.device import check_device
@@ -81,6 +82,9 @@ class PretrainArgs:
     resume: Path | None = None
     """The folder of an interrupted run: go on with it, bit for bit on a CPU. All other arguments are those of that run."""
 
+
+CHECKPOINTS = "checkpoints"
+"""Their folder in the run folder, until the model is done."""
 
 PRESETS = {
     "tiny": PretrainArgs(),
@@ -160,8 +164,9 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
     If every block started at position 0, its first example would always stand where an RL episode stands, and the model would
     learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
     0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
-    itself under-trained, which a short second stage mends. If the folder holds a checkpoint, training goes on from there.
+    itself under-trained, which a short second stage mends. With ``args.resume`` training goes on from the newest checkpoint.
 
+    :raises ValueError: if there are checkpoints, and none can be read
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     torch.manual_seed(args.seed)
@@ -172,7 +177,7 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
     stages = [Stage("first", args.steps, args.seed)]
     if args.origin_steps:
         stages.append(Stage("second", args.origin_steps, args.seed + 1, scale=0.5, origin_share=0.5))
-    checkpoint = Checkpoint.load(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else None
+    checkpoint = load_newest(folder / CHECKPOINTS) if args.resume else None
     names = [stage.name for stage in stages]
     loss = math.nan
     with StopSignals() as signals:
@@ -184,7 +189,7 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
         settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
         record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
         write_json(folder / "model" / PRETRAINING, {**record, "versions": versions()})
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         signals.check()
     return model
 
@@ -244,7 +249,7 @@ def train_stage(
             console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
         stop = signals is not None and signals.received
         if folder and done < stage.steps and (done % args.checkpoint_every == 0 or stop):
-            Checkpoint.of(stage.name, done, model, optimizers).save(folder / CHECKPOINT)
+            Checkpoint.of(stage.name, done, model, optimizers).save(folder / CHECKPOINTS)
             if signals:
                 signals.check()
     model.eval()
@@ -281,9 +286,8 @@ def run(args: PretrainArgs, folder: Path, console: Console) -> None:
 
     :param folder: the run folder
     """
-    checkpoint = folder / CHECKPOINT
     if not (folder / "model" / PRETRAINING).is_file():
-        with kept(folder, lambda: checkpoint if checkpoint.is_file() else None):
+        with kept(folder, lambda: next(reversed(checkpoints(folder / CHECKPOINTS)), None)):
             pretrain(args, folder, console)
     accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
     console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))

@@ -3,7 +3,6 @@
 import csv
 import re
 import tempfile
-import warnings
 from itertools import takewhile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from agents import PrioritizedKLPPO
 from agents.training_state import TrainingState
 from train.callbacks import updates_of
-from train.files import replacing
+from train.files import newest_sound, replacing
 from train.model_folder import AGENT
 from train.stop_signals import StopSignals
 
@@ -97,29 +96,11 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_newest(folder: Path, device: str) -> PrioritizedKLPPO | None:
     """The agent of the newest checkpoint that can be read, without an environment.
 
-    A damaged one is named in a warning and renamed to ``*.damaged``, and the one before is taken.
-
     :param folder: of the checkpoints
     :return: None if there is none
-    :raises ValueError: if there are some, and none can be read
+    :raises ValueError: as :func:`train.files.newest_sound`, which also says what becomes of damaged ones
     """
-    damaged: dict[Path, Exception] = {}
-    for path in reversed(checkpoints(folder)):
-        try:
-            agent = PrioritizedKLPPO.load(path, device=device)
-        except Exception as error:
-            damaged[path] = error
-            continue
-        for bad, reason in damaged.items():
-            aside = bad.rename(bad.with_name(f"{bad.name}.damaged"))
-            warnings.warn(f"{bad} cannot be read, so it is now {aside.name}, and {path} is taken: {reason!r}", stacklevel=2)
-        return agent
-    if damaged:
-        raise ValueError(
-            f"resume must be a run with a checkpoint that can be read, but {', '.join(map(str, damaged))} cannot "
-            f"({next(iter(damaged.values()))!r}): restore one from a copy, or remove {folder} to start this run anew"
-        )
-    return None
+    return newest_sound(checkpoints(folder), lambda path: PrioritizedKLPPO.load(path, device=device))
 
 
 class _Board(TensorBoardOutputFormat):

@@ -23,7 +23,7 @@ from train.files import CannotWrite, replacing
 
 Args = TypeVar("Args")
 
-RUN = ("config.json", "checkpoints", "checkpoint.pt", "results.json")
+RUN = ("config.json", "checkpoints", "results.json")
 """What shows that a folder holds a run, or what is left of one."""
 LOCK = "lock"
 """Locked by the process that trains in the folder."""

@@ -18,7 +18,7 @@ from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2, save_gpt2
 from tests.fuzz import mutations
 from tests.fuzz.documented import UndocumentedError, refused
 from train import ppo, pretrain
-from train.checkpoint import CHECKPOINT, Checkpoint
+from train.checkpoint import Checkpoint
 from train.export import load_nanogpt, our_vocabulary
 from train.model_folder import load_policy, pretrained_digits
 from train.presets import parse
@@ -60,7 +60,8 @@ class Files:
 
         make_run_folder(pretrain.PretrainArgs(), "pretrain", folder / "pretraining")
         self.optimizers = pretrain.make_optimizers(self.model, pretrain.PretrainArgs(), 1.0)
-        Checkpoint.of("first", 3, self.model, self.optimizers).save(folder / "pretraining" / CHECKPOINT)
+        checkpoint = Checkpoint.of("first", 3, self.model, self.optimizers)
+        self.checkpoint = checkpoint.save(folder / "pretraining" / "checkpoints")
 
         make_run_folder(ppo.PPOArgs(pretrained_digits=5), "ppo", folder / "run")
         (folder / "run" / "checkpoints").mkdir()
@@ -91,7 +92,7 @@ class Files:
             load_policy(self.folder / name)
         for name in ("nano", "hub"):
             load_nanogpt(self.folder / name, None, "gelu")
-        Checkpoint.load(self.folder / "pretraining" / CHECKPOINT).restore(self.model, self.optimizers)
+        Checkpoint.load(self.checkpoint).restore(self.model, self.optimizers)
         resumed(ppo.PPOArgs, self.folder / "run")
         resumed(pretrain.PretrainArgs, self.folder / "pretraining")
 
@@ -122,9 +123,8 @@ class Files:
 
     def pretraining_checkpoint(self, rng: np.random.Generator) -> None:
         """What ``train.pretrain --resume`` reads."""
-        path = self.folder / "pretraining" / CHECKPOINT
-        with damaged(rng, path):
-            refused(("checkpoint",), lambda: Checkpoint.load(path).restore(self.model, self.optimizers))
+        with damaged(rng, self.checkpoint):
+            refused(("checkpoint",), lambda: Checkpoint.load(self.checkpoint).restore(self.model, self.optimizers))
 
     def agent(self, rng: np.random.Generator) -> None:
         """A saved agent whose policy is read."""

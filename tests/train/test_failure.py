@@ -14,7 +14,7 @@ from agents import PrioritizedKLPPO
 from tests.train.helpers import same_weights, weights
 from tests.train.test_files import no_room_for_more_than, no_superpowers
 from train import ppo, pretrain
-from train.checkpoint import CHECKPOINT, Checkpoint
+from train.checkpoint import Checkpoint
 from train.failure import TrainingFailed
 from train.resume import checkpoints
 
@@ -100,10 +100,13 @@ def test_pretraining(command, tmp_path, monkeypatch) -> None:
         patch.setattr(pretrain, "next_token_loss", lambda *args: original(*args) * next(factors))
         with pytest.raises(TrainingFailed, match="the loss of step 6 of the first stage = inf") as failure:
             command(pretrain, *flags, "--run-folder", run)
-    assert str(failure.value).endswith(f"; the last good checkpoint is {run / CHECKPOINT}")
-    assert Checkpoint.load(run / CHECKPOINT).steps_done == 4
+    assert str(failure.value).endswith(f"; the last good checkpoint is {run / 'checkpoints' / 'first_4.pt'}")
+    assert Checkpoint.load(run / "checkpoints" / "first_4.pt").steps_done == 4
     run = tmp_path / "full"
-    with no_room_for_more_than(20_000), pytest.raises(TrainingFailed, match=f"{run / CHECKPOINT} could not be written"):
+    with (
+        no_room_for_more_than(20_000),
+        pytest.raises(TrainingFailed, match=f"{run / 'checkpoints' / 'first_2.pt'} could not be written"),
+    ):
         command(pretrain, *flags, "--run-folder", run)
-    assert not (run / CHECKPOINT).exists()
+    assert not list(run.rglob("*.pt"))
     assert not list(run.rglob("*.tmp"))

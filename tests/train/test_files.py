@@ -51,11 +51,12 @@ def write_document(path: Path, size: int) -> None:
     write_json(path, "x" * size)
 
 
-def write_checkpoint(path: Path, size: int) -> None:
-    Checkpoint.of("first", 1, nn.Linear(size, 1), []).save(path)
+def write_weights(path: Path, size: int) -> None:
+    with replacing(path) as temporary:
+        torch.save(nn.Linear(size, 1).state_dict(), temporary)
 
 
-WRITERS = [write_text, write_document, write_checkpoint]
+WRITERS = [write_text, write_document, write_weights]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -100,7 +101,6 @@ def test_interrupted_writing(tmp_path) -> None:
 
 def test_checkpoint_comes_back(tmp_path) -> None:
     model = nn.Linear(3, 1)
-    Checkpoint.of("second", 7, model, []).save(tmp_path / "c.pt")
-    found = Checkpoint.load(tmp_path / "c.pt")
+    found = Checkpoint.load(Checkpoint.of("second", 7, model, []).save(tmp_path / "checkpoints"))
     assert (found.stage, found.steps_done) == ("second", 7)
     assert all(torch.equal(found.model[name], value) for name, value in model.state_dict().items())

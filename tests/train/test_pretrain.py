@@ -134,7 +134,7 @@ def test_resumed_is_the_uninterrupted_run_bit_for_bit(dies_after, command, tmp_p
     command(pretrain, "--resume", tmp_path / "died")
     whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "died"))
     assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
-    assert not (tmp_path / "died" / "checkpoint.pt").exists()
+    assert not (tmp_path / "died" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("stopped_at", [4, 10, 14])
