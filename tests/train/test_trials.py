@@ -19,6 +19,7 @@ from train import ppo
 from train.ppo import PRESETS
 from train.presets import parse
 from train.resume import checkpoints
+from train.stop_signals import stop_at_once
 from train.store import Store, to_flags
 from train.trials import Resources, check_resources, run_on_ray
 
@@ -103,7 +104,7 @@ def test_a_failure_is_shown_and_the_others_go_on(ppo_arguments, tmp_path) -> Non
     assert f"FAILED: {store.folder(bad)}" in text
     assert "batch_size must" in text
     assert text.count(f"done: {store.folder(good)}") == 1
-    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler  # kill stops a sweep as Ctrl-C does
+    assert signal.getsignal(signal.SIGTERM) is stop_at_once  # kill stops a sweep as Ctrl-C does
     assert (store.get(good) / "command.txt").read_text().split()[3:] == to_flags(
         dataclasses.replace(good, run_folder=store.folder(good))
     )
