@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from addition_gym.scratchpad import check_digits, shown
+from addition_gym.checks import check_digits, shown
 
 Distribution = Literal["identical", "varying", "up_to", "mixture"]
 Split = Literal["all", "train", "test"]

@@ -11,7 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from addition_gym import scratchpad
-from addition_gym.env import (
+from addition_gym.checks import shown
+from addition_gym.episode import (
     DEFAULT_DIGITS,
     Reward,
     Tokens,
@@ -63,13 +64,11 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         render_mode: Literal["ansi"] | None = None,
     ):
         if not isinstance(num_envs, int) or isinstance(num_envs, bool):
-            raise TypeError(f"num_envs must be an int, but it is {scratchpad.shown(num_envs)}: pass a number of lanes")
+            raise TypeError(f"num_envs must be an int, but it is {shown(num_envs)}: pass a number of lanes")
         if num_envs < 1:
-            raise ValueError(f"num_envs must be >= 1, but it is {scratchpad.shown(num_envs)}: pass a number of lanes")
+            raise ValueError(f"num_envs must be >= 1, but it is {shown(num_envs)}: pass a number of lanes")
         if render_mode not in (None, "ansi"):
-            raise ValueError(
-                f"render_mode must be None or 'ansi', but it is {scratchpad.shown(render_mode)}: choose one of these"
-            )
+            raise ValueError(f"render_mode must be None or 'ansi', but it is {shown(render_mode)}: choose one of these")
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.sampler = make_sampler(digits, distribution, pretrained_digits, split)
@@ -185,7 +184,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or len(values) != self.num_envs:
             raise ValueError(
                 f"{name} must be a list of one for each of the num_envs = {self.num_envs} lanes, "
-                f"but it is {scratchpad.shown(values)}: pass that many"
+                f"but it is {shown(values)}: pass that many"
             )
         return values  # type: ignore[return-value]
 

@@ -7,7 +7,7 @@ checkpoint, so it never changes.
 import numpy as np
 import numpy.typing as npt
 
-from addition_gym.scratchpad import shown
+from addition_gym.checks import shown
 
 CHARACTERS = "".join(sorted(set("Input:\nTarget:\n<scratch>[0123456789] + , A=[] C=0 ->\nEND</scratch>\n")))
 PAD_TOKEN_ID = 0

@@ -4,7 +4,7 @@ import math
 
 from stable_baselines3.common.type_aliases import Schedule
 
-from agents.token_weights import TokenWeights
+from agents.weighting.token_weights import TokenWeights
 
 
 def check_arguments(

@@ -3,10 +3,10 @@
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from agents.shapes import CalibratedPower, calibrate_exponent
 from agents.statistics import MaskedStatistics
-from agents.token_batch import TokenBatch
-from agents.weightings import Weighting
+from agents.weighting.shapes import CalibratedPower, calibrate_exponent
+from agents.weighting.token_batch import TokenBatch
+from agents.weighting.weightings import Weighting
 
 
 def record_rollout(logger: Logger, tokens: TokenBatch, weights: Tensor, weighting: Weighting, certainty: Tensor) -> None:

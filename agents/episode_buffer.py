@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from agents.health import check_finite
-from agents.token_batch import TokenBatch
-from agents.token_weights import SLOTS
+from agents.weighting.token_batch import TokenBatch
+from agents.weighting.token_weights import SLOTS
 
 
 class EpisodeBatch(NamedTuple):
@@ -30,7 +30,7 @@ class EpisodeBatch(NamedTuple):
     reference_logits: Tensor
     """Of the reference, before the softmax temperature, ``(M, V)``."""
     weights: dict[str, Tensor]
-    """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.token_weights.TokenWeights`."""
+    """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.weighting.token_weights.TokenWeights`."""
 
 
 class EpisodeBuffer:

@@ -29,11 +29,11 @@ from agents.losses import (
     kl_per_token,
     kl_reward,
 )
-from agents.signals import ReferenceCertainty
 from agents.statistics import MaskedStatistics
-from agents.token_weights import SLOTS, TokenWeights, WeightsName, named_weights
 from agents.training_state import TrainingState
 from agents.vec_env import VectorEnvAdapter
+from agents.weighting.signals import ReferenceCertainty
+from agents.weighting.token_weights import SLOTS, TokenWeights, WeightsName, named_weights
 from policies.kv_cache import KVCache
 from policies.policy import GPT2Policy, entropy
 
@@ -68,8 +68,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         :func:`agents.losses.kl_reward`
     :param kl_target: KL to the reference of an episode, in nats, that ``kl_coef`` adapts to; None keeps it as it is. See
         :class:`agents.kl_controller.AdaptiveKLCoef`
-    :param token_weights: what weights the tokens in the terms of the loss: a name of :func:`agents.token_weights.named_weights`
-        (``"prioritized"`` is the paper), or a :class:`agents.token_weights.TokenWeights`, which ignores ``kl_exponent``
+    :param token_weights: what weights the tokens in the terms of the loss: a name of :func:`agents.weighting.token_weights.named_weights`
+        (``"prioritized"`` is the paper), or a :class:`agents.weighting.token_weights.TokenWeights`, which ignores ``kl_exponent``
     :param certainty: ``"negentropy"``, ``"min_entropy"`` or ``"max_prob"``; see :func:`agents.losses.certainty_of`
     :param certainty_temperature: softmax temperature of the certainty, > 0
     :param stats_window_size: episodes over which SB3's ``rollout/*`` are averaged

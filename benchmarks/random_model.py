@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.env import MAX_TOKENS_MARGIN
+from addition_gym.episode import MAX_TOKENS_MARGIN
 from addition_gym.scratchpad import longest_text
-from policies.gpt2 import build_gpt2, gpt2_config, save_gpt2
+from policies.gpt2 import build_gpt2, gpt2_config
+from policies.model_files import save_gpt2
 
 
 def save_random_model(folder: Path, digits: int, n_layer: int = 3, n_head: int = 4, n_embd: int = 128) -> None:

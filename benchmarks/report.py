@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Part, Row
-from train.run_folder import versions
+from train.run.run import versions
 
 
 def run_parts(parts: Mapping[str, Part], settings: Any, judged: bool, output: Path, console: Console) -> None:

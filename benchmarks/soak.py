@@ -27,9 +27,9 @@ from rich.console import Console
 from scipy.stats import theilslopes
 
 from benchmarks.report import header
-from train.accuracy import evaluate
-from train.model_folder import load_policy, pretrained_digits
+from train.measure.accuracy import evaluate
 from train.ppo import PPOArgs, train
+from train.run.models import load_policy, pretrained_digits
 
 TOLERANCE = 0.01
 """Growth an hour, as a share of the first value, below which a quantity counts as flat."""

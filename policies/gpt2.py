@@ -1,47 +1,21 @@
 """GPT-2 models: built from a configuration or loaded from a checked folder; and the trunk that all code paths share."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging as transformers_logging
 
 from policies.operators import causal_attention, gelu
-from policies.safe_files import check_weights, read_json, read_safetensors
-
-TINY = Path(__file__).parent / "pretrained" / "tiny"
-"""The bundled pre-trained model; its ``README.md`` is the model card."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Attention of one block: block index, queries, keys and values, each ``(B, H, T, D/H)``, to ``(B, H, T, D/H)``."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu_new": gelu, "gelu_pytorch_tanh": gelu, "gelu": F.gelu}
 """By their names in a ``GPT2Config``."""
-
-WEIGHTS = "model.safetensors"
-"""The weights of a model, in its folder."""
-
-_SIZES = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-_DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-_CHOICES = (
-    "n_inner",
-    "activation_function",
-    "layer_norm_epsilon",
-    "initializer_range",
-    "scale_attn_weights",
-    "scale_attn_by_inverse_layer_idx",
-    "reorder_and_upcast_attn",
-    "tie_word_embeddings",
-)
-"""What else a ``config.json`` decides. The other entries, some of which make transformers fetch code, are left out."""
 
 
 def gpt2_config(vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_embd: int, pad_token_id: int) -> GPT2Config:
@@ -99,149 +73,6 @@ def sinusoids(n_positions: int, n_embd: int) -> Tensor:
     table[:, 0::2] = torch.sin(position * frequency)
     table[:, 1::2] = torch.cos(position * frequency[: n_embd // 2])
     return table * math.sqrt(2)
-
-
-def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_token_id: int) -> GPT2LMHeadModel:
-    """Load a GPT-2 from a folder, which may come from a stranger, and check that it fits the task.
-
-    Only ``config.json`` and ``model.safetensors`` are read, and no code in either is run.
-
-    :param pretrained: ``"tiny"`` for the bundled model, or a folder in Hugging Face format
-    :param vocab_size: V of the task; the model must have exactly this many tokens
-    :param n_positions: longest text of the task, in tokens; the model must have at least this many positions
-    :param pad_token_id: the task's padding token, written into the model's configuration
-    :return: the model in float32, in eval mode, dropout 0
-    :raises ValueError: if the folder does not exist, holds no GPT-2, or does not fit
-    """
-    folder = TINY if str(pretrained) == "tiny" else Path(pretrained)
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"pretrained must be 'tiny' or the folder of a model, with a config.json, but it is {str(pretrained)!r}: "
-            "make one with `python -m train.pretrain`, or from an agent or a run with `python -m train.export`"
-        )
-    config = checked_config(read_json(folder / "config.json", "pretrained"), str(folder))
-    if config.vocab_size != vocab_size:
-        raise ValueError(
-            f"pretrained must have the vocabulary size of the environment, {vocab_size}, but {str(folder)!r} has "
-            f"{config.vocab_size}: pre-train on this environment's vocabulary"
-        )
-    if config.n_positions < n_positions:
-        raise ValueError(
-            f"pretrained must have at least {n_positions} positions (the environment's max_tokens), but {str(folder)!r} "
-            f"has {config.n_positions}: lower the environment's digits or max_tokens, or pre-train with more digits"
-        )
-    config.pad_token_id = pad_token_id
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(
-            f"pretrained must hold its weights as {WEIGHTS}, but {str(folder)!r} does not: save it anew with "
-            "save_pretrained; other files of weights may be pickles, which can run any code"
-        )
-    return gpt2_of(config, read_safetensors(folder / WEIGHTS, "pretrained"), "pretrained")
-
-
-def checked_config(content: Mapping[str, Any], source: str) -> GPT2Config:
-    """The configuration of a standard GPT-2, without dropout. Of its entries only those are taken that say what is computed.
-
-    :param content: of a ``config.json``, which may come from a stranger
-    :param source: where it stands, for the message
-    :raises ValueError: if it is none
-    """
-    if content.get("model_type") != "gpt2":
-        raise ValueError(
-            f"pretrained must hold a GPT-2, but {source!r} holds a {content.get('model_type')!r}: choose another folder"
-        )
-    missing = [name for name in _SIZES if name not in content]
-    if missing:
-        raise ValueError(f"pretrained must say {missing[0]} in its configuration, but {source!r} does not: write it there")
-    try:
-        checked = gpt2_config(**{name: content[name] for name in _SIZES}, pad_token_id=0)
-        config = GPT2Config(
-            **{
-                **{name: getattr(checked, name) for name in (*_SIZES, *_DROPOUTS)},
-                **{name: content[name] for name in _CHOICES if name in content},
-                "bos_token_id": None,
-                "eos_token_id": None,
-            }
-        )
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        raise ValueError(f"pretrained must have a sound configuration, but in {source!r} {error}") from error
-    if config.activation_function not in ACTIVATIONS or not config.scale_attn_weights or config.scale_attn_by_inverse_layer_idx:
-        raise ValueError(
-            f"pretrained must be a standard GPT-2 (activation_function one of {', '.join(ACTIVATIONS)}, attention scaled by "
-            f"1 / sqrt(D / H)), but {source!r} is not: choose another folder"
-        )
-    if not 0 < config.layer_norm_epsilon < 1:
-        raise ValueError(
-            f"pretrained must have a layer_norm_epsilon in (0, 1), but {source!r} has {config.layer_norm_epsilon}: mend it"
-        )
-    return config
-
-
-def gpt2_of(config: GPT2Config, weights: dict[str, Tensor], name: str) -> GPT2LMHeadModel:
-    """A GPT-2 with given weights, which are checked before the memory of the model is taken.
-
-    :param weights: by name, of any floating-point type; ``lm_head.weight`` may be among them
-    :param name: of the argument that they came by, for the message
-    :return: the model in float32, in eval mode
-    :raises ValueError: see :func:`policies.safe_files.check_weights`
-    """
-    check_blocks(config, weights, name)
-    shapes = weight_shapes(config)
-    if config.tie_word_embeddings:
-        embedding, head = weights.get("transformer.wte.weight"), weights.pop("lm_head.weight", None)
-        if head is not None and (embedding is None or not torch.equal(head, embedding)):
-            raise ValueError(f"{name} must have one embedding for input and head, but lm_head.weight is another: save it anew")
-    check_weights(weights, shapes, name)
-    with _no_progress_bar():
-        model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
-    return model.eval()
-
-
-def check_blocks(config: GPT2Config, weights: Mapping[str, Any], name: str, prefix: str = "") -> None:
-    """Refuse a configuration that claims more blocks than there are: their names alone could fill the memory.
-
-    :param prefix: of the names of the weights
-    :raises ValueError: naming ``n_layer``
-    """
-    start = f"{prefix}transformer.h."
-    names = [str(key) for key in weights]
-    found = len({key.removeprefix(start).split(".")[0] for key in names if key.startswith(start)})
-    if config.n_layer != found:
-        raise ValueError(f"{name} must have as many blocks as n_layer = {config.n_layer}, but it has {found}: mend n_layer")
-
-
-def weight_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights of a GPT-2, by name; the work is proportional to ``n_layer``."""
-    d, inner = config.n_embd, 4 * config.n_embd if config.n_inner is None else config.n_inner
-    matrices = {"attn.c_attn": (d, 3 * d), "attn.c_proj": (d, d), "mlp.c_fc": (d, inner), "mlp.c_proj": (inner, d)}
-    block: dict[str, tuple[int, ...]] = {}
-    for name, shape in matrices.items():
-        block |= {f"{name}.weight": shape, f"{name}.bias": shape[1:]}
-    for name in ("ln_1", "ln_2"):
-        block |= {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_positions, d)}
-    shapes |= {f"h.{layer}.{name}": shape for layer in range(config.n_layer) for name, shape in block.items()}
-    shapes |= {"ln_f.weight": (d,), "ln_f.bias": (d,)}
-    head: dict[str, tuple[int, ...]] = {} if config.tie_word_embeddings else {"lm_head.weight": (config.vocab_size, d)}
-    return {f"transformer.{name}": shape for name, shape in shapes.items()} | head
-
-
-def save_gpt2(model: GPT2LMHeadModel, folder: Path) -> None:
-    """Write ``config.json`` and ``model.safetensors``, in Hugging Face format."""
-    with _no_progress_bar():
-        model.save_pretrained(folder)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar for a file of a few megabytes."""
-    enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            transformers_logging.enable_progress_bar()
 
 
 def hidden_states(model: GPT2Model, tokens: Tensor, positions: Tensor | None = None, attend: Attend | None = None) -> Tensor:

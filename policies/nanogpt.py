@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from policies.gpt2 import ACTIVATIONS, gpt2_config, gpt2_of, weight_shapes
+from policies.gpt2 import ACTIVATIONS, gpt2_config
+from policies.model_files import gpt2_of, weight_shapes
 from policies.safe_files import check_tensor, read_json, read_safetensors, read_torch
 
 WEIGHTS = ("ckpt.pt", "model.safetensors", "pytorch_model.bin")

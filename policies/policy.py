@@ -16,8 +16,9 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, load_gpt2
+from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
 from policies.kv_cache import KVCache, advance
+from policies.model_files import load_gpt2
 
 
 class Decoded(NamedTuple):

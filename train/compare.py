@@ -11,16 +11,16 @@ from typing import Any, Literal
 import tyro
 from rich.console import Console
 
-from train.accuracy import problems_name
-from train.command import run_command
+from train.experiment.report import draw, markdown_table, readme, rich_table
+from train.experiment.results import read_result
+from train.experiment.store import Store
+from train.experiment.verdict import verdict
+from train.measure.accuracy import problems_name
 from train.ppo import PRESETS, PPOArgs
-from train.presets import parse
-from train.report import draw, markdown_table, readme, rich_table
-from train.run_folder import write_rows
-from train.run_result import read_result
+from train.run.arguments import parse
+from train.run.process import run_command
+from train.run.run import write_rows
 from train.scheduler import run_missing
-from train.store import Store
-from train.verdict import verdict
 
 Arms = Mapping[str, Mapping[str, Any]]
 """The arguments of :class:`train.ppo.PPOArgs` in which each arm differs from the others."""

@@ -36,17 +36,17 @@ from scipy.stats import rankdata
 from addition_gym import PAD_TOKEN_ID, decode, encode, solution
 from addition_gym.scratchpad import answer
 from agents.losses import certainty_of
-from agents.signals import ReferenceCertainty
-from agents.weightings import certainty_power
+from agents.weighting.signals import ReferenceCertainty
+from agents.weighting.weightings import certainty_power
 from policies import GPT2Policy
-from train.accuracy import check_count, fitting_extras, held_out_problems, problems_name
-from train.aggregate import Estimate
-from train.command import run_command
-from train.inspection import Inspection, inspect
-from train.model_folder import load_policy, pretrained_digits
+from train.measure.accuracy import check_count, fitting_extras, held_out_problems, problems_name
+from train.measure.inspection import Inspection, inspect
+from train.measure.solve import solve
+from train.measure.statistics import Estimate
 from train.plot import COLOURS
-from train.run_folder import versions, write_json, write_rows
-from train.solve import solve
+from train.run.models import load_policy, pretrained_digits
+from train.run.process import run_command
+from train.run.run import versions, write_json, write_rows
 
 RARE = 1e-3
 """Wrong tokens below this probability count as failures."""

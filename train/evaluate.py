@@ -16,7 +16,7 @@ from rich.table import Table
 from addition_gym import prompt
 from addition_gym.errors import CompletionError, completion_error
 from policies import GPT2Policy
-from train.accuracy import (
+from train.measure.accuracy import (
     Accuracy,
     Distribution,
     PassAtK,
@@ -27,10 +27,10 @@ from train.accuracy import (
     problems_name,
     table,
 )
-from train.command import run_command
-from train.model_folder import load_policy, pretrained_digits
-from train.run_folder import versions, write_json, write_rows
-from train.solve import Problem, budget, solve
+from train.measure.solve import Problem, budget, solve
+from train.run.models import load_policy, pretrained_digits
+from train.run.process import run_command
+from train.run.run import versions, write_json, write_rows
 
 
 @dataclass(frozen=True)

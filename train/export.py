@@ -10,14 +10,14 @@ from rich.console import Console
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID
-from addition_gym.scratchpad import check_digits
+from addition_gym.checks import check_digits
 from addition_gym.vocabulary import CHARACTERS
-from policies.gpt2 import save_gpt2
+from policies.model_files import save_gpt2
 from policies.nanogpt import convert_nanogpt, is_nanogpt, read_nanogpt
 from policies.safe_files import read_json
-from train.command import run_command
-from train.model_folder import PRETRAINING, load_policy, local_path, pretrained_digits
-from train.run_folder import write_json
+from train.run.models import PRETRAINING, load_policy, local_path, pretrained_digits
+from train.run.process import run_command
+from train.run.run import write_json
 
 VOCABULARY = "vocab.json"
 """In a folder: token id of every character."""

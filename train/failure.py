@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from train.files import CannotWrite
+from train.run.files import CannotWrite
 
 
 class TrainingFailed(Exception):  # noqa: N818

@@ -9,9 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from addition_gym import PAD_TOKEN_ID, decode, prompt
-from train.command import run_command
-from train.inspect_html import page
-from train.inspection import (
+from train.measure.inspection import (
     OF_AGENTS,
     QUANTITIES,
     Colour,
@@ -24,7 +22,9 @@ from train.inspection import (
     rgb,
     run_checkpoints,
 )
-from train.model_folder import pretrained_digits
+from train.measure.page import page
+from train.run.models import pretrained_digits
+from train.run.process import run_command
 
 
 @dataclass(frozen=True)

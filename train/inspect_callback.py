@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 from stable_baselines3.common.logger import Figure as LoggedFigure
 
 from agents import PrioritizedKLPPO
-from agents.signals import ReferenceCertainty
-from train.accuracy import held_out_problems
-from train.callbacks import RolloutCallback
-from train.draw_text import draw_text
-from train.inspection import QUANTITIES, Colour, Inspection, complete, inspect
+from agents.weighting.signals import ReferenceCertainty
+from train.measure.accuracy import held_out_problems
+from train.measure.callbacks import RolloutCallback
+from train.measure.inspection import QUANTITIES, Colour, Inspection, complete, inspect
+from train.measure.pictures import draw_text
 
 
 class InspectorCallback(RolloutCallback):

@@ -13,7 +13,7 @@ import tyro
 from matplotlib.axes import Axes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from train.command import run_command
+from train.run.process import run_command
 
 CURVES = {"eval/accuracy_<=N": "up to N digits, greedy", "eval/accuracy_N+1": "N+1 digits, greedy"}
 SAMPLED = "rollout/success_rate"

@@ -11,21 +11,21 @@ from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
 
 import addition_gym
-from addition_gym.env import Reward
+from addition_gym.episode import Reward
 from agents import PrioritizedKLPPO
 from agents.losses import Certainty, KLEstimator
-from agents.token_weights import WeightsName
+from agents.weighting.token_weights import WeightsName
 from policies.safe_files import read_json
-from train.accuracy import Accuracy, evaluate, table
-from train.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
-from train.command import run_command
 from train.device import check_device
 from train.failure import kept
 from train.inspect_callback import InspectorCallback
-from train.model_folder import AGENT, pretrained_digits, resolve_model
-from train.presets import parse
-from train.resume import CheckpointCallback, load_newest, rescue, run_logger, save
-from train.run_folder import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
+from train.measure.accuracy import Accuracy, evaluate, table
+from train.measure.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
+from train.run.arguments import parse
+from train.run.checkpoints import CheckpointCallback, load_newest, rescue, run_logger, save
+from train.run.models import AGENT, pretrained_digits, resolve_model
+from train.run.process import run_command
+from train.run.run import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
 from train.stop_signals import StopSignals, says_how_to_go_on
 
 

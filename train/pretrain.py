@@ -17,21 +17,23 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.env import resolve_max_tokens
+from addition_gym.checks import check_digits
+from addition_gym.episode import resolve_max_tokens
 from addition_gym.problems import ProblemSampler
-from addition_gym.scratchpad import check_digits, longest_text
+from addition_gym.scratchpad import longest_text
 from agents.health import check_finite
-from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, save_gpt2
-from train.accuracy import evaluate, table
-from train.checkpoint import Checkpoint, checkpoints, load_newest
-from train.command import run_command
-from train.data import packed_blocks
+from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
+from policies.model_files import save_gpt2
 from train.device import check_device
 from train.failure import kept
-from train.model_folder import PRETRAINING, load_policy
-from train.muon import Muon
-from train.presets import parse
-from train.run_folder import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
+from train.measure.accuracy import evaluate, table
+from train.pretraining.checkpoint import Checkpoint, checkpoints, load_newest
+from train.pretraining.data import packed_blocks
+from train.pretraining.muon import Muon
+from train.run.arguments import parse
+from train.run.models import PRETRAINING, load_policy
+from train.run.process import run_command
+from train.run.run import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
 from train.stop_signals import StopSignals, says_how_to_go_on
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import tyro
 
-from train.command import run_command
 from train.compare import PUBLISHED
+from train.experiment.store import SCIENCE
 from train.reproduction.workshop import PRETRAINED, PUBLISHED_MODELS
-from train.run_folder import write_json
-from train.store import SCIENCE
+from train.run.process import run_command
+from train.run.run import write_json
 
 RECORDS = ("config.json", "results.json", "progress.csv", "versions.json", SCIENCE)
 """Of a run, what a table or a picture needs."""

@@ -13,14 +13,14 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from train.accuracy import check_count
-from train.command import run_command
 from train.compare import PUBLISHED
+from train.experiment.store import Store
+from train.measure.accuracy import check_count
 from train.reproduction import after, before
 from train.reproduction.artefact import Artefact, write_index
 from train.reproduction.scales import SCALES, ScaleName
 from train.reproduction.workshop import Workshop
-from train.store import Store
+from train.run.process import run_command
 
 Target = Literal[
     "table-1",

@@ -12,8 +12,8 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from train.experiment.store import Store, to_flags
 from train.ppo import PPOArgs
-from train.store import Store, to_flags
 
 LOG = "log.txt"
 """What a run printed, in its folder."""

@@ -13,17 +13,17 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from agents.token_weights import TokenWeights, named_weights
-from train.accuracy import problems_name
-from train.command import run_command
+from agents.weighting.token_weights import TokenWeights, named_weights
 from train.compare import PUBLISHED, plan
+from train.experiment.report import made_by, markdown_table, rich_table, write_arms
+from train.experiment.results import read_result
+from train.experiment.runner import LOCAL, Resources, run_on_ray
+from train.experiment.store import NOT_SCIENCE, Store
+from train.measure.accuracy import problems_name
 from train.ppo import PRESETS, PPOArgs
-from train.presets import parse
-from train.report import made_by, markdown_table, rich_table, write_arms
-from train.run_folder import write_rows
-from train.run_result import read_result
-from train.store import NOT_SCIENCE, Store
-from train.trials import LOCAL, Resources, run_on_ray
+from train.run.arguments import parse
+from train.run.process import run_command
+from train.run.run import write_rows
 
 AXES = tuple(
     field.name

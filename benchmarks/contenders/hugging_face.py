@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 from addition_gym import PAD_TOKEN_ID
 from benchmarks.episodes import Episodes
-from train.model_folder import resolve_model
+from train.run.models import resolve_model
 
 BATCH_SIZE = 8
 """Episodes of a minibatch, as in the tiny preset."""

@@ -6,13 +6,13 @@ import numpy as np
 from rich.console import Console
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.env import MAX_TOKENS_MARGIN
+from addition_gym.episode import MAX_TOKENS_MARGIN
 from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import longest_text
 from benchmarks.measure import Part, Row, Settings, compare, interleave
 from policies.gpt2 import build_gpt2, gpt2_config
-from train.data import packed_blocks
 from train.pretrain import PRESETS, Stage, train_stage
+from train.pretraining.data import packed_blocks
 
 
 def measure(settings: Settings) -> list[Row]:

@@ -6,8 +6,8 @@ from stable_baselines3.common.logger import configure
 
 from benchmarks.measure import Part, Row, Settings, compare
 from benchmarks.parts import iteration
-from train.accuracy import evaluate
-from train.callbacks import RolloutCallback
+from train.measure.accuracy import evaluate
+from train.measure.callbacks import RolloutCallback
 from train.ppo import PPOArgs, make_agent
 
 PROBLEMS = 100

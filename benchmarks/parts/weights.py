@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from agents.losses import kl_per_token
-from agents.token_weights import SLOTS
+from agents.weighting.token_weights import SLOTS
 from benchmarks.contenders.ours import Ours
 from benchmarks.measure import Part, Row, Settings, compare, interleave
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from addition_gym.checks import MAX_DIGITS
 from addition_gym.scratchpad import (
-    MAX_DIGITS,
     answer,
     critical_tokens,
     first_error,

@@ -2,7 +2,7 @@
 
 import torch
 
-from agents.token_batch import TokenBatch
+from agents.weighting.token_batch import TokenBatch
 
 V = 5
 

@@ -10,9 +10,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import PrioritizedKLPPO
 from agents.health import MAX_APPROX_KL, MAX_KL, PATIENCE, Health, check_finite
-from agents.signals import Constant
-from agents.token_weights import TokenWeights
-from agents.weightings import Weighting
+from agents.weighting.signals import Constant
+from agents.weighting.token_weights import TokenWeights
+from agents.weighting.weightings import Weighting
 from tests.agents.test_ppo import make_agent
 from tests.token_env import RepeatEnv
 

@@ -9,9 +9,9 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import PrioritizedKLPPO
-from agents.signals import Surprisal
-from agents.token_weights import TokenWeights
-from agents.weightings import Weighting, none
+from agents.weighting.signals import Surprisal
+from agents.weighting.token_weights import TokenWeights
+from agents.weighting.weightings import Weighting, none
 from policies import GPT2Policy
 from tests.agents.test_ppo import SIZE, learn, make_agent, reference_copy_of_a_sharp_model
 from tests.token_env import PAD, RepeatEnv

@@ -21,7 +21,7 @@ from transformers import GPT2LMHeadModel
 import addition_gym
 from agents import PrioritizedKLPPO
 from policies import GPT2Policy
-from policies.gpt2 import TINY
+from policies.model_files import TINY
 from train import export
 
 ROOT = Path(__file__).parents[2]

@@ -14,16 +14,17 @@ from safetensors.torch import save_file
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from agents import PrioritizedKLPPO
-from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2, save_gpt2
+from policies.gpt2 import build_gpt2, gpt2_config
+from policies.model_files import load_gpt2, save_gpt2
 from tests.fuzz import mutations
 from tests.fuzz.documented import UndocumentedError, refused
 from train import ppo, pretrain
-from train.checkpoint import Checkpoint
 from train.export import load_nanogpt, our_vocabulary
-from train.model_folder import load_policy, pretrained_digits
-from train.presets import parse
-from train.resume import load_newest
-from train.run_folder import make_run_folder, resumed
+from train.pretraining.checkpoint import Checkpoint
+from train.run.arguments import parse
+from train.run.checkpoints import load_newest
+from train.run.models import load_policy, pretrained_digits
+from train.run.run import make_run_folder, resumed
 
 POSITIONS = 300
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, load_gpt2, sinusoids
+from policies.gpt2 import build_gpt2, gpt2_config, hidden_states, sinusoids
+from policies.model_files import load_gpt2
 
 CONFIG = dict(vocab_size=11, n_positions=24, n_layer=2, n_head=2, n_embd=16, pad_token_id=0)
 

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from policies.gpt2 import build_gpt2, checked_config, gpt2_config, load_gpt2
+from policies.gpt2 import build_gpt2, gpt2_config
+from policies.model_files import checked_config, load_gpt2
 from policies.nanogpt import convert_nanogpt, read_nanogpt
 from policies.safe_files import check_tensor, read_json, read_safetensors, read_torch
 from tests.fuzz.documented import refused
-from train.checkpoint import Checkpoint
 from train.export import load_nanogpt, our_vocabulary
-from train.model_folder import load_policy
+from train.pretraining.checkpoint import Checkpoint
+from train.run.models import load_policy
 
 V, T = 41, 300
 

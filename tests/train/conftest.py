@@ -11,8 +11,8 @@ from rich.console import Console
 from policies import GPT2Policy
 from tests.train.helpers import PPO_RUN, PRETRAIN_RUN, hugging_face
 from train import ppo
-from train.model_folder import load_policy
 from train.pretrain import PretrainArgs, pretrain
+from train.run.models import load_policy
 
 
 @pytest.fixture(scope="session")

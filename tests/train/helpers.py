@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, decode, encode, prompt, solution
-from addition_gym.env import ScratchpadAddEnv, token_space
+from addition_gym.env import ScratchpadAddEnv
+from addition_gym.episode import token_space
 from policies import GPT2Policy
 from policies.policy import Decoded
 

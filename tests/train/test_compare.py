@@ -3,11 +3,11 @@ import dataclasses
 
 import pytest
 
-from tests.train.made_up_runs import BEFORE, write_run
+from tests.train.experiment.made_up_runs import BEFORE, write_run
 from train import compare
 from train.compare import matched_budget, plan
+from train.experiment.store import Store, run_key
 from train.ppo import PPOArgs
-from train.store import Store, run_key
 
 ARMS = ["no KL", "uniform 0.05", "uniform 0.2", "uniform 0.8", "prioritized", "constant", "shuffled", "inverted", "oracle"]
 COEFS = (0.05, 0.2, 0.8)

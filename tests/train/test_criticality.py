@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, solution
-from agents.signals import ReferenceCertainty
-from agents.weightings import certainty_power
+from agents.weighting.signals import ReferenceCertainty
+from agents.weighting.weightings import certainty_power
 from tests.train.helpers import scripted_policy
 from train import criticality
 from train.criticality import CRITICAL, Criticality, auroc, aurocs, lost_by_place, measure, place, token_rows
-from train.inspection import Inspection, inspect
-from train.solve import solve
+from train.measure.inspection import Inspection, inspect
+from train.measure.solve import solve
 
 PROBLEM = (345, 67)
 

@@ -10,10 +10,10 @@ import torch
 from addition_gym import PAD_TOKEN_ID, prompt, solution
 from tests.train.helpers import ScriptedPolicy, budget, greedy_text, random_policy, scripted_policy
 from train import evaluate
-from train.accuracy import evaluate as accuracies_of
-from train.accuracy import held_out_problems, pass_at_k, problems_name
-from train.model_folder import load_policy
-from train.run_folder import versions
+from train.measure.accuracy import evaluate as accuracies_of
+from train.measure.accuracy import held_out_problems, pass_at_k, problems_name
+from train.run.models import load_policy
+from train.run.run import versions
 
 
 @pytest.fixture(params=["folder", "agent"])

@@ -10,8 +10,8 @@ from addition_gym.vocabulary import CHARACTERS
 from tests.train.helpers import PPO_RUN, hugging_face, same_weights, weights
 from train import export, ppo
 from train.export import rows_of
-from train.model_folder import load_policy, pretrained_digits
-from train.solve import solve
+from train.measure.solve import solve
+from train.run.models import load_policy, pretrained_digits
 
 THEIRS = "".join(reversed(CHARACTERS)) + "%q"
 """Another order, and two characters that no scratchpad has."""

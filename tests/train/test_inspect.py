@@ -5,13 +5,13 @@ import pytest
 from rich.style import Style
 
 from addition_gym import encode, prompt, solution
-from agents.signals import ReferenceCertainty
-from agents.weightings import certainty_power
+from agents.weighting.signals import ReferenceCertainty
+from agents.weighting.weightings import certainty_power
 from tests.train.helpers import critical, random_policy
 from train import inspect
 from train.inspect import coloured, legend
-from train.inspection import QUANTITIES, Inspection
-from train.inspection import inspect as inspect_tokens
+from train.measure.inspection import QUANTITIES, Inspection
+from train.measure.inspection import inspect as inspect_tokens
 
 PROBLEM = (13, 4)
 

@@ -24,10 +24,10 @@ from tests.train.helpers import (
     weights,
 )
 from train import ppo
-from train.accuracy import Accuracy, evaluate, held_out_problems
-from train.model_folder import load_policy
+from train.measure.accuracy import Accuracy, evaluate, held_out_problems
+from train.measure.solve import critical_probabilities
 from train.ppo import PPOArgs, make_agent, train
-from train.solve import critical_probabilities
+from train.run.models import load_policy
 
 SHORT = PPOArgs(
     total_timesteps=1,

@@ -9,13 +9,14 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, prompt, solution
-from policies.gpt2 import build_gpt2, gpt2_config, load_gpt2
+from policies.gpt2 import build_gpt2, gpt2_config
+from policies.model_files import load_gpt2
 from tests.train.helpers import PRETRAIN_RUN, budget, hugging_face, next_token_log_probs, same_weights, weights
 from train import pretrain
-from train.accuracy import evaluate, held_out_problems
-from train.model_folder import load_policy, pretrained_digits
-from train.muon import Muon
+from train.measure.accuracy import evaluate, held_out_problems
 from train.pretrain import PretrainArgs, learning_rate_factor, make_optimizers, next_token_loss
+from train.pretraining.muon import Muon
+from train.run.models import load_policy, pretrained_digits
 from train.stop_signals import Interrupted
 
 FLAGS = [part for name, value in PRETRAIN_RUN.items() for part in (f"--{name.replace('_', '-')}", value)]

@@ -13,19 +13,19 @@ from rich.console import Console
 from scipy.stats import trim_mean
 
 from addition_gym import solution
+from tests.train.experiment.made_up_runs import VERSIONS
 from tests.train.helpers import PRETRAIN_RUN, budget, critical, greedy_text
-from tests.train.made_up_runs import VERSIONS
 from train import publish, reproduce
-from train.accuracy import held_out_problems
 from train.compare import PUBLISHED
-from train.presets import parse
+from train.experiment.store import Store
+from train.measure.accuracy import held_out_problems
 from train.pretrain import PRESETS, PretrainArgs
 from train.reproduction import after, before, paper, workshop
 from train.reproduction.artefact import markdown
-from train.reproduction.drawing import band, read_curve
+from train.reproduction.bands import band, read_curve
 from train.reproduction.scales import SCALES
 from train.reproduction.workshop import Workshop
-from train.store import Store
+from train.run.arguments import parse
 
 LAST = 5
 

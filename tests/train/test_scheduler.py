@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from train.experiment.store import Store
 from train.ppo import PRESETS, PPOArgs
-from train.presets import parse
+from train.run.arguments import parse
 from train.scheduler import run_missing, train_command
-from train.store import Store
 
 STUB = """
 import json, os, pathlib, sys, time

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from train.resume import checkpoints
+from train.run.checkpoints import checkpoints
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm" / "seeds.sbatch"
 

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from tests.train.made_up_runs import BEFORE, write_run
+from tests.train.experiment.made_up_runs import BEFORE, write_run
 from train import sweep
-from train.aggregate import interquartile_mean, mean
+from train.experiment.store import Store
+from train.measure.statistics import interquartile_mean, mean
 from train.ppo import PPOArgs
-from train.store import Store
 from train.sweep import SweepArgs, name_arms, parse_grid
 
 

@@ -1,9 +1,9 @@
 """The bundled model is what its card says, and leaves reinforcement something to learn."""
 
-from policies.gpt2 import TINY
-from train.accuracy import evaluate
-from train.model_folder import load_policy, pretrained_digits
+from policies.model_files import TINY
+from train.measure.accuracy import evaluate
 from train.pretrain import PRESETS
+from train.run.models import load_policy, pretrained_digits
 
 
 def test_is_small_and_has_a_card() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from train.run_folder import versions, write_rows
+from train.run.run import versions, write_rows
 
 
 @dataclass(frozen=True)

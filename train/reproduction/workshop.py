@@ -12,15 +12,15 @@ from pathlib import Path
 from rich.console import Console
 
 from policies import GPT2Policy
-from train.accuracy import Accuracy, Distribution, fitting_extras, held_out_problems, problems_name
-from train.model_folder import load_policy, resolve_model
+from train.experiment.store import Store, to_flags, weights_digest
+from train.measure.accuracy import Accuracy, Distribution, fitting_extras, held_out_problems, problems_name
+from train.measure.solve import solve
 from train.ppo import PPOArgs
 from train.pretrain import PretrainArgs
 from train.reproduction.scales import Scale
-from train.run_folder import write_json
+from train.run.models import load_policy, resolve_model
+from train.run.run import write_json
 from train.scheduler import run_missing
-from train.solve import solve
-from train.store import Store, to_flags, weights_digest
 
 PUBLISHED_MODELS = Path("results/models")
 """Pre-trained models that come with the repository, ``<scale>-<N>`` each; the bundled one is the tiny one of N = 5."""

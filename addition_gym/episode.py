@@ -1,0 +1,178 @@
+"""What the scalar and the vector environment share: arguments, spaces, and the end of an episode."""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from addition_gym import scratchpad
+from addition_gym.checks import check_operands, shown
+from addition_gym.problems import Distribution, ProblemSampler, Split
+from addition_gym.vocabulary import VOCAB_SIZE, encode
+
+Reward = Literal["binary", "signed"]
+
+
+Tokens = npt.NDArray[np.int64]
+
+
+DEFAULT_DIGITS = 6
+
+
+MAX_TOKENS_MARGIN = 16
+"""How many tokens the default budget leaves beyond the longest solution."""
+
+
+MAX_HELD_TOKENS = 2**28
+"""The most tokens that the observations of an environment hold, those of all lanes together: 2 GB."""
+
+
+_FAILURE_REWARD: dict[Reward, float] = {"binary": 0.0, "signed": -1.0}
+
+
+def make_sampler(digits: int, distribution: Distribution, pretrained_digits: int | None, split: Split) -> ProblemSampler:
+    """The problem distribution of an environment; N is ``digits - 1`` if it is not given.
+
+    :raises TypeError, ValueError: see :class:`addition_gym.problems.ProblemSampler`
+    """
+    if pretrained_digits is None:
+        pretrained_digits = digits - 1 if isinstance(digits, int) and digits > 1 else 1
+    return ProblemSampler(digits, distribution, pretrained_digits, split)
+
+
+def failure_reward(reward: Reward) -> float:
+    """What a wrong answer earns.
+
+    :raises ValueError: if ``reward`` is unknown
+    """
+    if reward not in get_args(Reward):
+        raise ValueError(f"reward must be 'binary' or 'signed', but it is {shown(reward)}: choose one of these")
+    return _FAILURE_REWARD[reward]
+
+
+def resolve_max_tokens(max_tokens: int | None, digits: int, num_envs: int = 1) -> int:
+    """The token budget: as given, or the longest solution plus a margin.
+
+    :param num_envs: lanes that hold so many tokens each
+    :raises TypeError: if ``max_tokens`` is not an int
+    :raises ValueError: if the longest solution does not fit, or all lanes together hold more than ``MAX_HELD_TOKENS``
+    """
+    needed = scratchpad.longest_text(digits)
+    if max_tokens is None:
+        max_tokens = needed + MAX_TOKENS_MARGIN
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
+        raise TypeError(f"max_tokens must be an int, but it is {shown(max_tokens)}: pass a number of tokens")
+    if max_tokens < needed:
+        raise ValueError(
+            f"max_tokens must be >= {needed}, the longest text with {digits} digits, but it is "
+            f"{shown(max_tokens)}: raise it, or lower digits"
+        )
+    if num_envs * max_tokens > MAX_HELD_TOKENS:
+        raise ValueError(
+            f"num_envs * max_tokens must be at most {MAX_HELD_TOKENS}, what fits into memory, but it is "
+            f"{shown(num_envs)} * {shown(max_tokens)}: lower num_envs, digits or max_tokens"
+        )
+    return max_tokens
+
+
+def token_space(max_tokens: int) -> spaces.Box:
+    """The observation space: token ids, padded right."""
+    return spaces.Box(0, VOCAB_SIZE - 1, (max_tokens,), np.int64)
+
+
+def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Refuse reset options that would be silently ignored.
+
+    :raises TypeError: if it is not a dict
+    :raises ValueError: if there is a key other than ``"operands"`` and ``"completion"``
+    """
+    if options is not None and not isinstance(options, dict):
+        raise TypeError(f"options must be a dict, but it is {shown(options)}: pass {{'operands': ...}}")
+    for key in options or {}:
+        if key not in ("operands", "completion"):
+            raise ValueError(
+                f"options must hold only the keys 'operands' and 'completion', but it holds {shown(key)}: remove it"
+            )
+    return options or {}
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what seeds no generator.
+
+    :raises TypeError: if it is neither an int nor None
+    :raises ValueError: if it is negative
+    """
+    if seed is not None and not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be an int or None, but it is {shown(seed)}: pass a number >= 0")
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must be >= 0, but it is {shown(seed)}: pass a number >= 0")
+
+
+def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
+    """The operands as a pair of Python ints, if their solution fits.
+
+    :raises TypeError: if it is not a pair of integers
+    :raises ValueError: if an operand is negative, or prompt and solution need more than ``max_tokens``
+    """
+    try:
+        a, b = (int(x) if isinstance(x, np.integer) else x for x in operands)
+    except (TypeError, ValueError):
+        raise TypeError(f"operands must be a pair of ints, but it is {shown(operands)}: pass (a, b)") from None
+    check_operands(a, b)
+    needed = len(scratchpad.prompt(a, b)) + len(scratchpad.solution(a, b))
+    if needed > max_tokens:
+        raise ValueError(
+            f"operands must have a solution of at most max_tokens = {max_tokens} tokens, but {a}+{b} needs {needed}: "
+            "make the environment with more digits or max_tokens"
+        )
+    return a, b
+
+
+def check_completion(completion: Any, operands: tuple[int, int] | None, max_tokens: int) -> str:
+    """The text that an episode starts with behind its prompt, if something is left to write.
+
+    :param completion: ``""`` to start at the prompt
+    :param operands: the problem it belongs to, or None if that is still to be drawn
+    :raises TypeError: if it is not a string
+    :raises ValueError: if it is not empty and there are no operands, it holds characters that are not in the vocabulary, its
+        result line is complete, or it fills the budget
+    """
+    if not isinstance(completion, str):
+        raise TypeError(f"completion must be a string, but it is {shown(completion)}: pass the text behind the prompt")
+    if not completion:
+        return completion
+    if operands is None:
+        raise ValueError("completion needs operands, but there are none: pass {'operands': (a, b), 'completion': text}")
+    room = max_tokens - len(scratchpad.prompt(*operands))
+    if scratchpad.answer(completion) is not None or len(encode(completion)) >= room:
+        raise ValueError(
+            f"completion must leave something to write within {room} tokens, but it has {len(completion)}, and its result line "
+            f"is {scratchpad.answer(completion)!r}: pass a shorter part of it"
+        )
+    return completion
+
+
+def end_of_episode(completion: str, operands: tuple[int, int], pretrained_digits: int) -> dict[str, Any]:
+    """The ``info`` of an episode's last step.
+
+    :param completion: the text behind the prompt, without padding
+    :param operands: the problem
+    :param pretrained_digits: N, which decides what is critical
+    """
+    prompt = scratchpad.prompt(*operands)
+    first_error = scratchpad.first_error(completion, *operands)
+    right_until = len(completion) if first_error < 0 else min(first_error + 1, len(completion))
+    return {
+        "is_success": scratchpad.is_correct(completion, *operands),
+        "operands": operands,
+        "expected": scratchpad.result_line(*operands),
+        "answer": scratchpad.answer(completion),
+        "text": prompt + completion,
+        "first_error": first_error,
+        "critical_tokens": tuple(
+            len(prompt) + token.position
+            for token in scratchpad.critical_tokens(*operands, pretrained_digits)
+            if token.position < right_until
+        ),
+    }

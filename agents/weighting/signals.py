@@ -1,0 +1,142 @@
+"""Signals: what is measured at every token of a rollout, before a shape makes a weight of it.
+
+A signal maps a :class:`agents.weighting.token_batch.TokenBatch` to ``(B, T)``; what it returns outside the mask does not matter.
+It says whether it depends on the action that was sampled, or on the state alone, because only the latter may weight the KL
+(:class:`agents.weighting.token_weights.TokenWeights`).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from agents.losses import Certainty, certainty_of, check_certainty
+from agents.weighting.token_batch import TokenBatch
+from policies.policy import entropy
+
+
+class Signal(Protocol):
+    """A number for every token."""
+
+    @property
+    def action_dependent(self) -> bool:
+        """Whether it depends on the sampled action (or on its advantage), rather than on the state alone."""
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        """:param batch: the rollout :return: ``(B, T)``"""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same number everywhere."""
+
+    value: float
+    action_dependent: ClassVar[bool] = False
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return torch.full_like(batch.advantages, self.value)
+
+
+@dataclass(frozen=True)
+class ReferenceCertainty:
+    """J(s), how certain the reference is, in [0, 1] (arXiv:2502.06533, Eq. 2); see :func:`agents.losses.certainty_of`.
+
+    :param certainty: ``"negentropy"``, ``"min_entropy"`` or ``"max_prob"``
+    :param temperature: softmax temperature of the certainty, > 0, in place of that of the policy
+    :raises ValueError: if there is no such certainty, or the temperature is not positive
+    """
+
+    certainty: Certainty = "negentropy"
+    temperature: float = 1.0
+    action_dependent: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_certainty(self.certainty)
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be > 0, but it is {self.temperature}: pass 1.0 to leave the softmax as it is")
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return certainty_of(batch.reference_logits, self.certainty, self.temperature)
+
+
+@dataclass(frozen=True)
+class PolicyEntropy:
+    """H(pi(.|s)) in nats."""
+
+    action_dependent: ClassVar[bool] = False
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return entropy(batch.old_log_probs)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """KL(pi || pi_ref) in nats: where the policy has already left the reference."""
+
+    action_dependent: ClassVar[bool] = False
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return batch.kl
+
+
+@dataclass(frozen=True)
+class NotCritical:
+    """1 on the tokens the environment knows not to be critical, 0 on the critical ones: the truth a certainty tries to guess.
+
+    :raises ValueError: when called on a rollout whose environment does not tell
+    """
+
+    action_dependent: ClassVar[bool] = False
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        if batch.critical_tokens is None:
+            raise ValueError(
+                "critical_tokens must be known to weight by them, but they are None: use an environment that reports its "
+                "critical tokens, or weight by the reference's certainty"
+            )
+        return (~batch.critical_tokens).to(batch.advantages.dtype)
+
+
+@dataclass(frozen=True)
+class Probability:
+    """pi(a|s) of the sampled token."""
+
+    action_dependent: ClassVar[bool] = True
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return batch.old_log_prob.exp()
+
+
+@dataclass(frozen=True)
+class Surprisal:
+    """``-log pi(a|s)`` of the sampled token, in nats."""
+
+    action_dependent: ClassVar[bool] = True
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return -batch.old_log_prob
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """``(log pi(a|s) - mean) * (A - mean)``, means over all completion tokens (arXiv:2505.22617, the term of Clip-Cov).
+
+    Its mean is the covariance that drives the change of entropy: entropy falls where likely tokens have high advantages.
+    """
+
+    action_dependent: ClassVar[bool] = True
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        log_prob, advantages = batch.old_log_prob, batch.advantages
+        return (log_prob - log_prob[batch.mask].mean()) * (advantages - advantages[batch.mask].mean())
+
+
+@dataclass(frozen=True)
+class Delight:
+    """Advantage times surprisal, ``-A log pi(a|s)`` (arXiv:2603.14608): high for rare successes, low for rare failures."""
+
+    action_dependent: ClassVar[bool] = True
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return -batch.advantages * batch.old_log_prob

@@ -1,0 +1,77 @@
+"""The decision rule of the matched-budget experiment, which ``docs/matched_budget.md`` states and explains."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.experiment.results import RunResult
+from train.measure.statistics import Estimate, paired_difference, probability_of_improvement
+
+FOCUS = "prioritized"
+"""The arm that all others are compared with."""
+WORST_RETENTION = -3.0
+"""An arm may lose so much on up to N digits, in percentage points, mean over seeds."""
+FEWEST_SEEDS = 5
+"""No verdict on fewer paired seeds."""
+
+Results = Mapping[str, Mapping[int, RunResult]]
+"""Results by arm and seed; an arm may have none."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The focus arm against another, on the same seeds."""
+
+    other: str
+    difference: Estimate
+    """Mean paired difference of the gain, focus minus other, in percentage points."""
+    improvement: Estimate
+    """Probability that the focus arm gains more."""
+
+    @property
+    def outcome(self) -> str:
+        """``"gains more"`` or ``"gains less"`` if both intervals say so, else ``"no difference shown"``."""
+        if self.difference.low > 0 and self.improvement.low > 0.5:
+            return "gains more"
+        if self.difference.high < 0 and self.improvement.high < 0.5:
+            return "gains less"
+        return "no difference shown"
+
+
+def paired_seeds(results: Results, *arms: str) -> list[int]:
+    """Seeds that all of some arms have."""
+    return sorted(set.intersection(*(set(results[arm]) for arm in arms)))
+
+
+def compare(results: Results, other: str) -> Comparison:
+    """The focus arm against another, on the seeds that both have; there must be one at least."""
+    seeds = paired_seeds(results, FOCUS, other)
+    focus, rival = ([results[arm][seed].gain for seed in seeds] for arm in (FOCUS, other))
+    return Comparison(other, paired_difference(focus, rival), probability_of_improvement(focus, rival))
+
+
+def verdict(results: Results, uniform: Sequence[str]) -> str:
+    """The answer to the primary question: does the focus arm gain more than the best uniform coefficient?
+
+    :param results: all arms
+    :param uniform: the arms with uniform KL
+    """
+    seeds = paired_seeds(results, FOCUS, *uniform)
+    if len(seeds) < FEWEST_SEEDS:
+        return f"No verdict yet: {len(seeds)} seeds are done in all arms of the question, and the rule asks for {FEWEST_SEEDS}."
+
+    def mean(arm: str, field: str) -> float:
+        return float(np.mean([getattr(results[arm][seed], field) for seed in seeds]))
+
+    if mean(FOCUS, "retention") < WORST_RETENTION:
+        return f"No: {FOCUS} loses {-mean(FOCUS, 'retention'):.1f} points on up to N digits, more than the rule allows."
+    keeping = [arm for arm in uniform if mean(arm, "retention") >= WORST_RETENTION]
+    if not keeping:
+        return "No verdict: every uniform coefficient loses more on up to N digits than the rule allows; add a larger one."
+    best = max(keeping, key=lambda arm: mean(arm, "gain"))
+    comparison = compare(results, best)
+    return (
+        f"{FOCUS} against {best}, the best uniform coefficient, on {len(seeds)} paired seeds: {comparison.outcome} "
+        f"(difference {comparison.difference:+.1f} points, probability of improvement {comparison.improvement:.2f})."
+    )

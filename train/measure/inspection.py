@@ -1,0 +1,253 @@
+"""What a policy and its reference make of every token of a completion, and the scales on which it is coloured."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from addition_gym import PAD_TOKEN_ID, decode, encode, prompt, solution
+from addition_gym.scratchpad import answer, critical_tokens, first_error, is_correct
+from agents import PrioritizedKLPPO
+from agents.weighting.signals import ReferenceCertainty
+from agents.weighting.token_batch import TokenBatch
+from agents.weighting.weightings import Weighting, certainty_power
+from policies import GPT2Policy
+from policies.policy import entropy
+from train.measure.solve import Problem, budget, solve
+from train.run.checkpoints import checkpoints
+from train.run.models import AGENT, load_policy, resolve_model
+
+Completion = Literal["solution", "greedy", "sampled"]
+Colour = Literal["certainty", "entropy", "surprisal", "kl", "weight", "value", "advantage"]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that every token has, and its colours: none at ``plain``, growing to full orange and, some, to full blue."""
+
+    label: str
+    meaning: str
+    plain: float
+    orange: float | None = None
+    blue: float | None = None
+
+    def shade(self, value: float) -> float:
+        """From 0 (no colour) to 1 (full orange, also beyond it) or to -1 (full blue, also beyond it)."""
+        for end, sign in ((self.orange, 1), (self.blue, -1)):
+            if end is not None and (share := (value - self.plain) / (end - self.plain)) > 0:
+                return sign * min(share, 1.0)
+        return 0.0
+
+
+QUANTITIES: dict[Colour, Quantity] = {
+    "certainty": Quantity("certainty", "J(s) of the reference: 1 is sure", plain=1, orange=0.5),
+    "entropy": Quantity("entropy", "of the policy's next token, in nats", plain=0, orange=1.5),
+    "surprisal": Quantity("surprisal", "-log of the policy's probability of this token, in nats", plain=0, orange=3),
+    "kl": Quantity("KL", "exact KL(policy || reference) of the next token, in nats", plain=0, orange=1),
+    "weight": Quantity("weight", "of the KL penalty: 0 sets the policy free", plain=1, orange=0),
+    "value": Quantity("value", "V(s), the reward that the critic expects", plain=0, blue=1),
+    "advantage": Quantity("advantage", "reward (1 right, 0 wrong) minus value", plain=0, orange=-1, blue=1),
+}
+
+OF_AGENTS: tuple[Colour, ...] = ("kl", "value", "advantage")
+"""A pre-trained model is its own reference and has no critic yet."""
+
+ORANGE, BLUE = (247, 103, 7), (77, 171, 247)
+"""Full colours, for black letters; the colour-blind tell them apart."""
+
+
+def rgb(shade: float) -> tuple[int, int, int]:
+    """White (0) mixed with orange (to 1) or blue (to -1); black letters are legible on all of it."""
+    full = ORANGE if shade > 0 else BLUE
+    red, green, blue = (round(255 + abs(shade) * (channel - 255)) for channel in full)
+    return red, green, blue
+
+
+class Checkpoint(NamedTuple):
+    """A model at some time of its training."""
+
+    name: str
+    policy: GPT2Policy
+    weighting: Weighting
+    """Of the KL penalty it is trained with."""
+    certainty: ReferenceCertainty
+    is_agent: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A completion of T tokens over a vocabulary of size V. Position t is the state before a token, and that token."""
+
+    problem: Problem
+    tokens: npt.NDArray[np.int64]
+    """``(T,)``; the last one is padding if the model ended its completion with it."""
+    log_probs: Floats
+    """log pi(.|s), ``(T, V)``."""
+    reference_log_probs: Floats
+    """log pi_ref(.|s), ``(T, V)``."""
+    quantities: dict[Colour, Floats]
+    """Each ``(T,)``."""
+    critical: frozenset[int]
+    """Positions of the critical tokens, as far as the completion is right before them."""
+
+    @cached_property
+    def text(self) -> str:
+        """The completion without padding."""
+        return decode(self.tokens)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the result line is right."""
+        return is_correct(self.text, *self.problem)
+
+    @property
+    def first_error(self) -> int:
+        """Position of the first token that differs from the solution, T if the budget ends before one, or -1."""
+        return first_error(self.text, *self.problem)
+
+    @property
+    def verdict(self) -> str:
+        """One line: right or wrong, and where it goes wrong."""
+        judged = f"{'right' if self.is_success else 'wrong'}, answer {answer(self.text) or 'none'}"
+        error, right = self.first_error, solution(*self.problem)
+        if error < 0:
+            return judged
+        if error == len(self.tokens):
+            return f"{judged}; out of budget after {error} tokens"
+        return f"{judged}; first error at token {error}: {decode(self.tokens[[error]])!r} where {right[error]!r} is right"
+
+
+def load_checkpoint(model: str | Path) -> Checkpoint:
+    """A model as it is, with what its KL penalty looks at; a pre-trained one gets the paper's, ``J ** 150``.
+
+    :param model: as for :func:`train.run.models.resolve_model`
+    :raises ValueError: if there is no such model
+    """
+    path = resolve_model(model)
+    if path.suffix != ".zip":
+        return Checkpoint("pre-trained", load_policy(path), certainty_power(150.0), ReferenceCertainty(), is_agent=False)
+    agent = PrioritizedKLPPO.load(path, device="cpu")
+    certainty = ReferenceCertainty(agent.certainty, agent.certainty_temperature)
+    return Checkpoint(f"{agent.num_timesteps:,} tokens", agent.policy, agent.token_weights.kl, certainty, is_agent=True)
+
+
+def run_checkpoints(run: Path) -> list[Path]:
+    """The agents of a run, oldest first: ``checkpoints/agent_<timesteps>.zip``, and ``agent.zip`` as the last if it is done.
+
+    :raises ValueError: if there are none
+    """
+    paths = checkpoints(run / "checkpoints")
+    if (run / AGENT).is_file():
+        paths = [*paths[:-1], run / AGENT]  # the last checkpoint is the same agent
+    if not paths:
+        raise ValueError(
+            f"run must be a run folder with agents, but {str(run)!r} holds neither {AGENT} nor checkpoints/agent_*.zip: "
+            "check the path, or lower --checkpoint-every of train.ppo"
+        )
+    return paths
+
+
+def load_run(run: Path) -> Iterator[Checkpoint]:
+    """The model a run started from, then its agents, one in memory at a time.
+
+    :raises ValueError: as :func:`run_checkpoints`
+    """
+    paths = run_checkpoints(run)
+    start = load_checkpoint(paths[0])
+    start.policy.language_model.load_state_dict(start.policy.reference.state_dict())
+    for parameter in start.policy.value_net[-1].parameters():
+        nn.init.zeros_(parameter)
+    yield start._replace(name="start")
+    for path in paths:
+        checkpoint = load_checkpoint(path)
+        yield checkpoint._replace(name=f"end, {checkpoint.name}") if path.name == AGENT else checkpoint
+
+
+def complete(policy: GPT2Policy, problem: Problem, completion: Completion = "solution") -> npt.NDArray[np.int64]:
+    """The tokens to look at, without the prompt; padding that ends a completion is one of them.
+
+    :param policy: writes the completion, unless that is the solution
+    :param problem: the operands
+    :param completion: the right solution, or what the policy writes with the most probable tokens or with a sample
+    :return: int64 ``(T,)``
+    :raises ValueError: if the problem does not fit into the model's position table
+    """
+    n_positions = int(policy.language_model.config.n_positions)
+    needed = len(prompt(*problem)) + len(solution(*problem)) if completion == "solution" else budget([problem])
+    if needed > n_positions:
+        raise ValueError(
+            f"operands a and b must have a {completion} completion within the model's {n_positions} positions, but "
+            f"{problem[0]}+{problem[1]} needs {needed}: choose shorter ones"
+        )
+    if completion == "solution":
+        return encode(solution(*problem))
+    text = solve(policy, [problem], deterministic=completion == "greedy")[0]["text"]
+    tokens = encode(text)[len(prompt(*problem)) :]
+    ended_by_padding = answer(decode(tokens)) is None and len(text) < budget([problem])
+    return np.append(tokens, PAD_TOKEN_ID) if ended_by_padding else tokens
+
+
+@torch.no_grad()
+def inspect(
+    policy: GPT2Policy,
+    problem: Problem,
+    tokens: npt.NDArray[np.int64],
+    pretrained_digits: int,
+    weighting: Weighting,
+    certainty: ReferenceCertainty,
+) -> Inspection:
+    """Read a completion once with the policy and once with its reference.
+
+    Whatever a weighting takes from a whole rollout, such as its mean, it takes here from this completion.
+
+    :param policy: with its reference
+    :param problem: the operands
+    :param tokens: the completion, from :func:`complete`
+    :param pretrained_digits: N, which says what is critical
+    :param weighting: of the KL penalty
+    :param certainty: of the reference
+    """
+    question = encode(prompt(*problem))
+    text = torch.as_tensor(np.concatenate([question, tokens]), device=policy.device)[None]
+    actions = text[:, len(question) :]  # (1, T)
+    mask = torch.zeros_like(text, dtype=torch.bool)
+    mask[0, len(question) - 1 : -1] = True
+    log_probs, values = policy.evaluate_sequences(text, mask)  # (T, V), (T,)
+    written = decode(tokens)
+    error = first_error(written, *problem)
+    right_until = len(tokens) if error < 0 else error + 1
+    critical = {token.position for token in critical_tokens(*problem, pretrained_digits) if token.position < right_until}
+    advantages = float(is_correct(written, *problem)) - values
+    batch = TokenBatch(
+        old_logits=log_probs[None] * policy.temperature,
+        reference_logits=policy.reference_logits(text, mask)[None],
+        actions=actions,
+        advantages=advantages[None],
+        mask=torch.ones_like(actions, dtype=torch.bool),
+        critical_tokens=torch.tensor([[position in critical for position in range(len(tokens))]], device=text.device),
+        temperature=policy.temperature,
+    )
+    quantities: dict[Colour, torch.Tensor] = {
+        "certainty": certainty(batch)[0],
+        "entropy": entropy(log_probs),
+        "surprisal": -batch.old_log_prob[0],
+        "kl": batch.kl[0],
+        "weight": weighting(batch)[0],
+        "value": values,
+        "advantage": advantages,
+    }
+    return Inspection(
+        problem,
+        tokens,
+        log_probs.cpu().numpy(),
+        batch.reference_log_probs[0].cpu().numpy(),
+        {name: quantity.cpu().numpy() for name, quantity in quantities.items()},
+        frozenset(critical),
+    )

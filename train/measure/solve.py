@@ -1,0 +1,99 @@
+"""Let a policy solve given problems, and look at how it reads given solutions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from addition_gym import PAD_TOKEN_ID, ScratchpadAddVectorEnv, encode, prompt, solution
+from addition_gym.episode import resolve_max_tokens
+from addition_gym.scratchpad import critical_tokens
+from policies import GPT2Policy
+
+Problem = tuple[int, int]
+
+
+def budget(problems: Sequence[Problem]) -> int:
+    """Tokens of prompt and completion together that :func:`solve` grants: those of the longest problem, and a margin."""
+    return resolve_max_tokens(None, max((len(str(operand)) for problem in problems for operand in problem), default=1))
+
+
+def solve(
+    policy: GPT2Policy,
+    problems: Sequence[Problem],
+    deterministic: bool = True,
+    n_lanes: int = 64,
+    completions: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Write a completion for every problem. All have the token budget of the longest.
+
+    :param policy: decodes in eval mode
+    :param problems: pairs of operands
+    :param deterministic: the most probable token (greedy), or a sample
+    :param n_lanes: how many are solved at a time, those with as much to write together
+    :param completions: text that is already written, by problem; none by default
+    :return: the environment's final ``info`` of each problem, in order
+    """
+    policy.set_training_mode(False)
+    max_tokens = budget(problems)
+    given = [""] * len(problems) if completions is None else completions
+    to_write = [len(solution(*problem)) - len(text) for problem, text in zip(problems, given, strict=True)]
+    order = sorted(range(len(problems)), key=to_write.__getitem__)
+    infos: list[dict[str, Any]] = [{} for _ in problems]
+    for start in range(0, len(problems), n_lanes):
+        chosen = order[start : start + n_lanes]
+        env = ScratchpadAddVectorEnv(len(chosen), digits=1, distribution="identical", max_tokens=max_tokens)
+        obs, _ = env.reset(options={"operands": [problems[i] for i in chosen], "completion": [given[i] for i in chosen]})
+        for index, info in zip(chosen, _finish(policy, env, obs, deterministic), strict=True):
+            infos[index] = info
+    return infos
+
+
+def _finish(
+    policy: GPT2Policy, env: ScratchpadAddVectorEnv, obs: npt.NDArray[np.int64], deterministic: bool
+) -> list[dict[str, Any]]:
+    """The final ``info`` of the episode under way in each lane."""
+    cache = policy.make_cache(env.num_envs, env.max_tokens)
+    infos: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
+    lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
+    actions = np.zeros(env.num_envs, dtype=np.int64)
+    while len(lanes):
+        actions[lanes] = policy.decode(obs[lanes], cache, deterministic).actions.cpu().numpy()
+        obs, _, terminations, _, step_infos = env.step(actions)
+        ended = np.flatnonzero(terminations[lanes])
+        actions[lanes[ended]] = PAD_TOKEN_ID + 1  # a lane that is done idles
+        for lane in lanes[ended]:
+            infos[lane] = {key: values[lane] for key, values in step_infos["final_info"].items() if key[0] != "_"}
+        lanes = lanes[cache.drop(ended)]
+    return infos
+
+
+@torch.no_grad()
+def critical_probabilities(
+    policy: GPT2Policy, problems: Sequence[Problem], pretrained_digits: int, batch_size: int = 8
+) -> dict[tuple[int, int, str], float]:
+    """Probability of the right token at every critical position, given the right text before it.
+
+    :param policy: reads each solution once
+    :param problems: pairs of operands, some longer than ``pretrained_digits``
+    :param pretrained_digits: N
+    :param batch_size: how many solutions are read at a time
+    :return: mean probability by ``(line, operand, kind)`` of :class:`addition_gym.scratchpad.CriticalToken`
+    """
+    texts = [np.concatenate([encode(prompt(a, b)), encode(solution(a, b))]) for a, b in problems]
+    gathered: dict[tuple[int, int, str], list[float]] = {}
+    for start in range(0, len(texts), batch_size):
+        rows = texts[start : start + batch_size]
+        tokens = torch.full((len(rows), max(map(len, rows))), PAD_TOKEN_ID)
+        for row, text in enumerate(rows):
+            tokens[row, : len(text)] = torch.from_numpy(text)
+        tokens = tokens.to(policy.device)
+        log_probs = policy.evaluate_sequences(tokens, torch.ones_like(tokens, dtype=torch.bool))[0]
+        right = log_probs.view(*tokens.shape, -1)[:, :-1].gather(2, tokens[:, 1:, None])[:, :, 0].exp().cpu()  # (B, T - 1)
+        for row, (a, b) in enumerate(problems[start : start + batch_size]):
+            for token in critical_tokens(a, b, pretrained_digits):
+                probability = right[row, len(prompt(a, b)) + token.position - 1].item()
+                gathered.setdefault((token.line, token.operand, token.kind), []).append(probability)
+    return {key: float(np.mean(values)) for key, values in sorted(gathered.items())}

@@ -1,0 +1,1 @@
+"""Data and optimizer of pre-training."""
