@@ -176,3 +176,11 @@ def end_of_episode(completion: str, operands: tuple[int, int], pretrained_digits
             if token.position < right_until
         ),
     }
+
+
+def longest_digits(max_tokens: int) -> int:
+    """The longest operands, in digits, whose problems fit into a token budget; 0 if none do."""
+    digits = 0
+    while resolve_max_tokens(None, digits + 1) <= max_tokens:
+        digits += 1
+    return digits

@@ -1,7 +1,7 @@
 """Which tokens are critical, measured instead of presumed: ``python -m train.criticality``.
 
-The environment is set into the middle of a right solution, and the policy goes on by itself. With V(t) the probability that it
-then succeeds, given t right tokens, the *criticality* of token t is the share of successes that are lost there::
+The environment is set into the middle of a right solution, and the policy continues by itself. With V(t) the probability
+that it then succeeds, given t right tokens, the *criticality* of token t is the share of successes that are lost there::
 
     criticality(t) = 1 - V(t) / V(t + 1),    V(T) = 1
 
@@ -39,14 +39,17 @@ from agents.losses import certainty_of
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from policies import GPT2Policy
-from train.measure.accuracy import check_count, fitting_extras, held_out_problems, problems_name
+from policies.checks import at_least
+from train.measure.accuracy import Kind, check_n_problems, fitting_extras
 from train.measure.inspection import Inspection, inspect
+from train.measure.pictures import COLOURS
 from train.measure.solve import solve
 from train.measure.statistics import Estimate
-from train.plot import COLOURS
-from train.run.models import load_policy, pretrained_digits
+from train.measure.tables import rich_table
+from train.run.files import write_json, write_rows
+from train.run.models import Model
 from train.run.process import run_command
-from train.run.run import versions, write_json, write_rows
+from train.run.provenance import provenance
 
 RARE = 1e-3
 """Wrong tokens below this probability count as failures."""
@@ -69,9 +72,9 @@ class CriticalityArgs:
     """N; by default what the model's folder or the agent's run folder says."""
     extra_digits: int = 1
     """k: held-out problems of the paper's mixture of N+k digits."""
-    problems: int = 50
+    n_problems: int = 50
     """How many."""
-    samples: int = 4
+    n_samples: int = 4
     """Rollouts behind every first wrong token."""
     seed: int = 0
     """Of problems and rollouts."""
@@ -119,12 +122,12 @@ class Criticality:
         return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
 
 
-def measure(policy: GPT2Policy, inspections: Sequence[Inspection], samples: int) -> list[Criticality]:
+def measure(policy: GPT2Policy, inspections: Sequence[Inspection], n_samples: int) -> list[Criticality]:
     """Probabilities of success all along right solutions.
 
     :param policy: which the inspections are of
     :param inspections: of right solutions
-    :param samples: rollouts behind every first wrong token
+    :param n_samples: rollouts behind every first wrong token
     """
     detours = [  # problem, position, wrong token
         (index, int(position), int(token))
@@ -132,7 +135,7 @@ def measure(policy: GPT2Policy, inspections: Sequence[Inspection], samples: int)
         for position, token in np.argwhere(np.exp(inspection.log_probs) >= RARE)
         if token != inspection.tokens[position]
     ]
-    detour_success = _success_behind(policy, inspections, detours, samples)
+    detour_success = _success_behind(policy, inspections, detours, n_samples)
     found = []
     for index, inspection in enumerate(inspections):
         probabilities = np.exp(inspection.log_probs.astype(np.float64))
@@ -148,7 +151,7 @@ def measure(policy: GPT2Policy, inspections: Sequence[Inspection], samples: int)
 
 
 def _success_behind(
-    policy: GPT2Policy, inspections: Sequence[Inspection], detours: Sequence[tuple[int, int, int]], samples: int
+    policy: GPT2Policy, inspections: Sequence[Inspection], detours: Sequence[tuple[int, int, int]], n_samples: int
 ) -> Floats:
     """Q, the share of rollouts that succeed behind each first wrong token, ``(n_detours,)``."""
     success = np.zeros(len(detours))
@@ -157,12 +160,12 @@ def _success_behind(
         inspection = inspections[index]
         text = inspection.text[:position] + decode(np.array([token]))
         if token != PAD_TOKEN_ID and answer(text) is None:  # otherwise the episode ends, and has failed
-            rollouts += [(detour, inspection.problem, text)] * samples
+            rollouts += [(detour, inspection.problem, text)] * n_samples
     infos = solve(
         policy, [problem for _, problem, _ in rollouts], deterministic=False, completions=[text for *_, text in rollouts]
     )
     for (detour, _, _), info in zip(rollouts, infos, strict=True):
-        success[detour] += info["is_success"] / samples
+        success[detour] += info["is_success"] / n_samples
     return success
 
 
@@ -230,7 +233,7 @@ def lost_by_place(found: Sequence[Criticality]) -> dict[str, float]:
 
 
 def token_rows(found: Sequence[Criticality]) -> Iterator[dict[str, Any]]:
-    """One row a token: the problem, the place, V before and after it, its criticality, and all signals."""
+    """One row per token: the problem, the place, V before and after it, its criticality, and all signals."""
     for each in found:
         signals, criticality = each.signals(), each.criticality
         for position, token in enumerate(each.inspection.text):
@@ -264,21 +267,18 @@ def summary(found: Sequence[Criticality]) -> str:
 
 def tables(estimates: Mapping[str, Estimate], places: Mapping[str, float]) -> list[Table]:
     """AUROC of the signals, and where successes are lost."""
-    first = Table(title="How well a signal finds the critical tokens", caption="95% bootstrap intervals over problems")
-    first.add_column("signal")
-    first.add_column("AUROC", justify="right")
-    for name, estimate in estimates.items():
-        first.add_row(name, f"{estimate:.3f}")
-    second = Table(title="Where successes are lost", caption="shares of the sum of -log(1 - criticality)")
-    second.add_column("place")
-    second.add_column("share", justify="right")
-    for name, share in list(places.items())[:PLACES]:
-        second.add_row(name, f"{share:.1%}")
-    return [first, second]
+    signals = [[name, f"{estimate:.3f}"] for name, estimate in estimates.items()]
+    shares = [[name, f"{share:.1%}"] for name, share in list(places.items())[:PLACES]]
+    return [
+        rich_table(
+            "How well a signal finds the critical tokens", ["signal", "AUROC"], signals, "95% bootstrap intervals over problems"
+        ),
+        rich_table("Where successes are lost", ["place", "share"], shares, "shares of the sum of -log(1 - criticality)"),
+    ]
 
 
 def draw(found: Sequence[Criticality], estimates: Mapping[str, Estimate], path: Path) -> None:
-    """Criticality from -1 on against certainty, a dot a token, and the AUROC of the signals."""
+    """Criticality from -1 on against certainty, one dot per token, and the AUROC of the signals."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     certainty = np.concatenate([each.inspection.quantities["certainty"] for each in found])
     criticality = np.concatenate([each.criticality for each in found])
@@ -310,22 +310,22 @@ def draw(found: Sequence[Criticality], estimates: Mapping[str, Estimate], path: 
 
 def main() -> None:
     args = tyro.cli(CriticalityArgs, description="Which tokens are critical, by rollouts from the middle of right solutions.")
-    check_count(args.problems)
-    if args.samples < 1:
-        raise ValueError(f"samples must be >= 1, but it is {args.samples}: pass a number of rollouts")
+    check_n_problems(args.n_problems)
+    at_least("n_samples", args.n_samples, 1, "pass a number of rollouts")
     torch.manual_seed(args.seed)
-    digits = pretrained_digits(args.model) if args.pretrained_digits is None else args.pretrained_digits
-    policy = load_policy(args.model, args.device)
+    model = Model.find(args.model)
+    digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+    policy = model.load(args.device)
     if args.extra_digits not in fitting_extras(policy, digits, [args.extra_digits]):
         raise ValueError(f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it")
-    console = Console()
-    problems = held_out_problems(digits, args.extra_digits, args.problems, args.seed)
+    console, kind = Console(), Kind(args.extra_digits)
+    problems = kind.problems(digits, args.n_problems, args.seed)
     weighting, certainty = certainty_power(EXPONENT), ReferenceCertainty()
     inspections = [inspect(policy, problem, encode(solution(*problem)), digits, weighting, certainty) for problem in problems]
     with console.status("Rollouts behind every wrong token"):
-        found = measure(policy, inspections, args.samples)
+        found = measure(policy, inspections, args.n_samples)
         estimates, places = aurocs(found, args.seed), lost_by_place(found)
-    console.print(f"{args.model}, N = {digits}, {problems_name(args.extra_digits)} digits.", summary(found))
+    console.print(f"{args.model}, N = {digits}, {kind.name} digits.", summary(found))
     for table in tables(estimates, places):
         console.print(table)
     if args.output is not None:
@@ -333,7 +333,7 @@ def main() -> None:
         write_rows(args.output / "tokens.csv", token_rows(found))
         write_rows(args.output / "auroc.csv", ({"signal": name, **dataclasses.asdict(e)} for name, e in estimates.items()))
         content = {"arguments": dataclasses.asdict(args), "summary": summary(found), "lost_by_place": places}
-        write_json(args.output / "criticality.json", {**content, "versions": versions()})
+        write_json(args.output / "criticality.json", {**content, "versions": provenance()})
         draw(found, estimates, args.output / "criticality.png")
         console.print(f"Written to {args.output}")
 

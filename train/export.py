@@ -13,11 +13,11 @@ from addition_gym import PAD_TOKEN_ID
 from addition_gym.checks import check_digits
 from addition_gym.vocabulary import CHARACTERS
 from policies.model_files import save_gpt2
-from policies.nanogpt import convert_nanogpt, is_nanogpt, read_nanogpt
+from policies.nanogpt import convert_nanogpt, read_nanogpt
 from policies.safe_files import read_json
-from train.run.models import PRETRAINING, load_policy, local_path, pretrained_digits
+from train.run.files import write_json
+from train.run.models import PRETRAINING, Model
 from train.run.process import run_command
-from train.run.run import write_json
 
 VOCABULARY = "vocab.json"
 """In a folder: token id of every character."""
@@ -153,21 +153,21 @@ def main() -> None:
     args = tyro.cli(ExportArgs, description="Write a model as a plain GPT-2 folder that transformers loads.")
     if args.pretrained_digits is not None:
         check_digits("pretrained_digits", args.pretrained_digits)
-    path = local_path(args.model)
+    found = Model.find(args.model)
     digits, temperature = args.pretrained_digits, 1.0
-    if is_nanogpt(path):
-        model = load_nanogpt(path, args.vocabulary, args.activation)
+    if found.is_nanogpt:
+        model = load_nanogpt(found.path, args.vocabulary, args.activation)
     else:
-        policy = load_policy(path)
+        policy = found.load()
         model, temperature = policy.language_model, policy.temperature
-        digits = _known_digits(path) if digits is None else digits
+        digits = _known_digits(found) if digits is None else digits
     export(model, args.output, args.model, digits, temperature)
     Console().print(f"Written to {args.output}: python -m train.ppo --pretrained {args.output}", soft_wrap=True)
 
 
-def _known_digits(path: Path) -> int | None:
+def _known_digits(model: Model) -> int | None:
     try:
-        return pretrained_digits(path)
+        return model.pretrained_digits
     except ValueError:  # an export can do without
         return None
 

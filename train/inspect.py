@@ -1,29 +1,25 @@
 """Look inside a completion, token by token, in the terminal and in a web page: ``python -m train.inspect``."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import tyro
 from rich.console import Console
 from rich.text import Text
+from torch import nn
 
 from addition_gym import PAD_TOKEN_ID, decode, prompt
-from train.measure.inspection import (
-    OF_AGENTS,
-    QUANTITIES,
-    Colour,
-    Completion,
-    Inspection,
-    complete,
-    inspect,
-    load_checkpoint,
-    load_run,
-    rgb,
-    run_checkpoints,
-)
+from agents import PrioritizedKLPPO
+from agents.weighting.signals import ReferenceCertainty
+from agents.weighting.weightings import Weighting, certainty_power
+from policies import GPT2Policy
+from train.measure.inspection import OF_AGENTS, QUANTITIES, Colour, Completion, Inspection, complete, inspect, rgb
 from train.measure.page import page
-from train.run.models import pretrained_digits
+from train.run.checkpoints import AGENT, agents_of
+from train.run.models import Model
 from train.run.process import run_command
 
 
@@ -54,6 +50,61 @@ class InspectArgs:
     """Write what the terminal shows to this SVG file too."""
 
 
+class Snapshot(NamedTuple):
+    """A model at some time of its training."""
+
+    name: str
+    policy: GPT2Policy
+    weighting: Weighting
+    """Of the KL penalty it is trained with."""
+    certainty: ReferenceCertainty
+    is_agent: bool
+
+
+def snapshot(model: str | Path) -> Snapshot:
+    """A model as it is, with what its KL penalty looks at; a pre-trained one gets the paper's, ``J ** 150``.
+
+    :param model: as for :meth:`train.run.models.Model.find`
+    :raises ValueError: if there is no such model
+    """
+    found = Model.find(model)
+    if not found.is_agent:
+        return Snapshot("pre-trained", found.load(), certainty_power(150.0), ReferenceCertainty(), is_agent=False)
+    agent = PrioritizedKLPPO.load(found.path, device="cpu")
+    certainty = ReferenceCertainty(agent.certainty, agent.certainty_temperature)
+    return Snapshot(f"{agent.num_timesteps:,} tokens", agent.policy, agent.weighting.kl, certainty, is_agent=True)
+
+
+def run_agents(run: Path) -> list[Path]:
+    """The agents of a run, the oldest first: ``checkpoints/agent_<timesteps>.zip``, and ``agent.zip`` if it is done.
+
+    :raises ValueError: if there are none
+    """
+    paths = agents_of(run)
+    if not paths:
+        raise ValueError(
+            f"run must be a run folder with agents, but {str(run)!r} holds neither {AGENT} nor checkpoints/agent_*.zip: "
+            "check the path, or lower --checkpoint-every of train.ppo"
+        )
+    return paths
+
+
+def run_snapshots(run: Path) -> Iterator[Snapshot]:
+    """The model a run started from, then its agents, one in memory at a time.
+
+    :raises ValueError: as :func:`run_agents`
+    """
+    paths = run_agents(run)
+    start = snapshot(paths[0])
+    start.policy.language_model.load_state_dict(start.policy.reference.state_dict())
+    for parameter in start.policy.value_net[-1].parameters():
+        nn.init.zeros_(parameter)
+    yield start._replace(name="start")
+    for path in paths:
+        found = snapshot(path)
+        yield found._replace(name=f"end, {found.name}") if path.name == AGENT else found
+
+
 def digits_of(args: InspectArgs) -> int:
     """N.
 
@@ -61,7 +112,7 @@ def digits_of(args: InspectArgs) -> int:
     """
     if args.pretrained_digits is not None:
         return args.pretrained_digits
-    return pretrained_digits(run_checkpoints(args.run)[-1] if args.run else args.model)
+    return Model.find(run_agents(args.run)[-1] if args.run else args.model).pretrained_digits
 
 
 def look(args: InspectArgs) -> tuple[list[tuple[str, Inspection]], bool]:
@@ -72,7 +123,7 @@ def look(args: InspectArgs) -> tuple[list[tuple[str, Inspection]], bool]:
     problem = (args.a, args.b)
     digits = digits_of(args)
     frames: list[tuple[str, Inspection]] = []
-    for name, policy, weighting, certainty, is_agent in load_run(args.run) if args.run else [load_checkpoint(args.model)]:
+    for name, policy, weighting, certainty, is_agent in run_snapshots(args.run) if args.run else [snapshot(args.model)]:
         if not is_agent and args.colour in OF_AGENTS:
             raise ValueError(
                 f"colour must not be {args.colour!r} for a pre-trained model, which is its own reference and has no critic: "

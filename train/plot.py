@@ -1,6 +1,6 @@
-"""Draw fine-tuning runs from their TensorBoard events: ``python -m train.plot RUN [RUN ...]``."""
+"""Draw fine-tuning runs from what they logged: ``python -m train.plot RUN [RUN ...]``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 from matplotlib.axes import Axes
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from train.measure.pictures import COLOURS
+from train.run.log import Floats, Progress
 from train.run.process import run_command
 
 CURVES = {"eval/accuracy_<=N": "up to N digits, greedy", "eval/accuracy_N+1": "N+1 digits, greedy"}
 SAMPLED = "rollout/success_rate"
-EPISODES = "time/episodes"
-# Colour-blind safe (Okabe and Ito), and of different lightness
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLES = ("-", "--", ":")
 
 
@@ -31,49 +29,30 @@ class PlotArgs:
     """The picture."""
 
 
-def read_scalars(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """All scalars of a run over episodes.
-
-    :param folder: holds TensorBoard events
-    :return: episodes and values by tag
-    :raises ValueError: if there are no events that :class:`agents.PrioritizedKLPPO` wrote
-    """
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    tags = events.Reload().Tags()["scalars"] if folder.is_dir() else []
-    if EPISODES not in tags:
-        raise ValueError(f"runs must hold TensorBoard events of train.ppo, but {str(folder)!r} does not: check the path")
-    clock = events.Scalars(EPISODES)
-    steps, episodes = [event.step for event in clock], [event.value for event in clock]
-    return {
-        tag: (
-            np.interp([event.step for event in events.Scalars(tag)], steps, episodes),
-            np.array([event.value for event in events.Scalars(tag)]),
-        )
-        for tag in tags
-    }
-
-
 def draw(runs: Sequence[Path], output: Path) -> None:
-    """Accuracy over episodes, and the probability of the right token at the critical positions; one thin line a run.
+    """Accuracy over episodes, and the probability of the right token at the critical positions; one thin line per run.
 
     :param runs: run folders
     :param output: where to write the picture
-    :raises ValueError: if there is no run, or no events in one
+    :raises ValueError: if there is no run, or one has not logged anything
     """
     if not runs:
         raise ValueError("runs must hold at least one run folder, but there is none: name the folders of train.ppo")
-    scalars = [read_scalars(run) for run in runs]
+    logged = [Progress(run) for run in runs]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    for (tag, label), colour, style in zip(CURVES.items(), COLOURS, STYLES, strict=False):
-        _draw_curve(left, (run[tag] for run in scalars if tag in run), label, colour, style)
-    _draw_curve(left, (run[SAMPLED] for run in scalars), "N+1 digits, sampled (training)", COLOURS[2], STYLES[2])
+
+    def curve(axes: Axes, column: str, label: str, colour: str, style: str) -> None:
+        _draw_curve(axes, [run.curve(column) for run in logged if column in run.columns], label, colour, style)
+
+    for (column, label), colour, style in zip(CURVES.items(), COLOURS, STYLES, strict=False):
+        curve(left, column, label, colour, style)
+    curve(left, SAMPLED, "N+1 digits, sampled (training)", COLOURS[2], STYLES[2])
     left.set(xlabel="episodes", ylabel="accuracy", ylim=(0, 1), title="Accuracy")
-    commas = sorted({tag for run in scalars for tag in run if tag.startswith("critical/") and tag.endswith("_comma")})
-    for index, tag in enumerate(commas):
-        _, line, operand, _ = tag.replace("/", "_").split("_")
+    commas = {name for run in logged for name in run.columns if name.startswith("critical/") and name.endswith("_comma")}
+    for index, name in enumerate(sorted(commas)):
+        _, line, operand, _ = name.replace("/", "_").split("_")
         label = f"line {line[-1]}, {'first' if operand[-1] == '1' else 'second'} operand"
-        style = STYLES[0] if operand[-1] == "1" else STYLES[1]
-        _draw_curve(right, (run[tag] for run in scalars), label, COLOURS[index // 2], style)
+        curve(right, name, label, COLOURS[index // 2], STYLES[0] if operand[-1] == "1" else STYLES[1])
     right.set(xlabel="episodes", ylabel="probability", ylim=(0, 1), title="The right comma at the critical positions")
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -82,9 +61,8 @@ def draw(runs: Sequence[Path], output: Path) -> None:
     plt.close(figure)
 
 
-def _draw_curve(axes: Axes, curves: Iterable[tuple[np.ndarray, np.ndarray]], label: str, colour: str, style: str) -> None:
+def _draw_curve(axes: Axes, found: Sequence[tuple[Floats, Floats]], label: str, colour: str, style: str) -> None:
     """Every run as a thin line, their mean as a thick one."""
-    found = list(curves)
     if not found:
         return
     for episodes, values in found:
@@ -95,7 +73,7 @@ def _draw_curve(axes: Axes, curves: Iterable[tuple[np.ndarray, np.ndarray]], lab
 
 
 def main() -> None:
-    args = tyro.cli(PlotArgs, description="Draw accuracy and critical tokens over episodes, from TensorBoard events.")
+    args = tyro.cli(PlotArgs, description="Draw accuracy and critical tokens over episodes.")
     draw(args.runs, args.output)
     print(f"Wrote {args.output}")
 

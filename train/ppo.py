@@ -14,19 +14,22 @@ import addition_gym
 from addition_gym.episode import Reward
 from agents import PrioritizedKLPPO
 from agents.losses import Certainty, KLEstimator
-from agents.weighting.token_weights import WeightsName
-from policies.safe_files import read_json
-from train.device import check_device
-from train.failure import kept
-from train.inspect_callback import InspectorCallback
-from train.measure.accuracy import Accuracy, evaluate, table
-from train.measure.callbacks import AccuracyCallback, CriticalTokenCallback, PositionCallback, SampleCallback
-from train.run.arguments import parse
-from train.run.checkpoints import CheckpointCallback, load_newest, rescue, run_logger, save
-from train.run.models import AGENT, pretrained_digits, resolve_model
+from agents.weighting.token_weights import WeightingName
+from policies.checks import at_least, between
+from train.measure.accuracy import Accuracy, accuracies, accuracy_table
+from train.measure.callbacks import (
+    AccuracyCallback,
+    CriticalTokenCallback,
+    InspectorCallback,
+    PositionCallback,
+    SampleCallback,
+)
+from train.run.arguments import parse, to_flags
+from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
+from train.run.log import run_logger
+from train.run.models import Model, check_device
 from train.run.process import run_command
-from train.run.run import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
-from train.stop_signals import StopSignals, says_how_to_go_on
+from train.run.run import Run, arguments_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class PPOArgs:
     """Penalise the KL in the loss, or in the reward of every token."""
     kl_target: float | None = None
     """KL of an episode, in nats, that the coefficient adapts to; None keeps it fixed."""
-    weighting: WeightsName = "prioritized"
+    weighting: WeightingName = "prioritized"
     """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), others and controls."""
     certainty: Certainty = "negentropy"
     """How the reference's certainty is measured."""
@@ -102,7 +105,7 @@ class PPOArgs:
     eval_every_problems: int = 50
     """Held-out problems of each kind in these."""
     checkpoint_every: int = 5
-    """Updates between two checkpoints, from which --resume goes on."""
+    """Updates between two checkpoints, from which --resume continues."""
     keep_checkpoints: int = 5
     """How many checkpoints stay."""
     seed: int = 0
@@ -112,13 +115,10 @@ class PPOArgs:
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
     resume: Path | None = None
-    """The folder of an interrupted run: go on with it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for
+    """The folder of an interrupted run: continue it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for
     rounding. All other arguments are those of that run. Its checkpoints are pickles, which can run any code: resume only what
     you trust."""
 
-
-BEFORE = "before.json"
-"""Accuracies before training, in the run folder."""
 
 _PAPER = PPOArgs(
     preset="paper",
@@ -157,29 +157,24 @@ PRESETS = {
 }
 
 
-def make_env(args: PPOArgs, digits: int) -> gym.vector.VectorEnv:
-    """The environment to train in.
-
-    :param digits: N
-    """
+def make_env(args: PPOArgs) -> gym.vector.VectorEnv:
+    """The environment to train in. :param args: with N"""
+    assert args.pretrained_digits is not None
     return gym.make_vec(
         "ScratchpadAdd-v0",
         num_envs=args.n_envs,
-        digits=digits + args.extra_digits,
-        pretrained_digits=digits,
+        digits=args.pretrained_digits + args.extra_digits,
+        pretrained_digits=args.pretrained_digits,
         split="train",
         reward=args.reward,
     )
 
 
-def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
-    """A new agent in its environment, as the arguments say.
-
-    :param digits: N
-    """
+def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
+    """A new agent in its environment. :param args: with N"""
     return PrioritizedKLPPO(
         "GPT2Policy",
-        make_env(args, digits),
+        make_env(args),
         learning_rate=args.learning_rate,
         value_learning_rate=args.value_learning_rate,
         n_episodes=args.n_episodes,
@@ -197,11 +192,11 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
         kl_estimator=args.kl_estimator,
         kl_in=args.kl_in,
         kl_target=args.kl_target,
-        token_weights=args.weighting,
+        weighting=args.weighting,
         certainty=args.certainty,
         certainty_temperature=args.certainty_temperature,
         policy_kwargs={
-            "pretrained": resolve_model(args.pretrained),
+            "pretrained": Model.find(args.pretrained).folder,
             "value_net_arch": args.value_net_arch,
             "detach_value": args.detach_value,
             "temperature": args.temperature,
@@ -213,20 +208,16 @@ def make_agent(args: PPOArgs, digits: int) -> PrioritizedKLPPO:
     )
 
 
-def going_on(args: PPOArgs, digits: int, folder: Path) -> PrioritizedKLPPO | None:
+def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
     """The agent of an interrupted run in a new environment; None if it left no checkpoint.
 
-    :param digits: N
-    :param folder: of the run
     :raises ValueError: if no checkpoint can be read, or they are of another number of lanes
     """
-    agent = load_newest(folder / "checkpoints", args.device)
+    agent = load_newest_agent(folder, args.device)
     if agent is not None:
         if agent.n_envs != args.n_envs:
-            raise ValueError(
-                f"n_envs must be that of the run, {agent.n_envs}, but its config.json has {args.n_envs}: put it back"
-            )
-        agent.set_env(make_env(args, digits), force_reset=False)  # type: ignore[arg-type]
+            raise ValueError(f"n_envs must be that of the run, {agent.n_envs}, but its run.json has {args.n_envs}: put it back")
+        agent.set_env(make_env(args), force_reset=False)  # type: ignore[arg-type]
     return agent
 
 
@@ -236,105 +227,98 @@ def check(args: PPOArgs) -> None:
     :raises ValueError: naming the argument
     """
     for name in ("eval_every", "eval_every_problems", "checkpoint_every", "keep_checkpoints", "total_timesteps"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
-    if args.eval_problems < 0:
-        raise ValueError(f"eval_problems must be >= 0, but it is {args.eval_problems}: 0 leaves the evaluations out")
-    check_run_seed(args.seed)
+        at_least(name, getattr(args, name), 1, "pass a positive number")
+    at_least("eval_problems", args.eval_problems, 0, "0 leaves the evaluations out")
+    between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
     check_device(args.device)
 
 
 def train(args: PPOArgs, console: Console) -> Path:
-    """Fine-tune, evaluate before and after, and write a run folder; or go on with an interrupted run.
+    """Fine-tune, evaluate before and after, and write a run folder; or resume an interrupted run.
 
     :return: the run folder
-    :raises ValueError: if an argument breaks its constraint, or another process trains in the run folder
+    :raises ValueError: if an argument breaks its constraint, or another process makes the run
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
     """
     check(args)
     torch.manual_seed(args.seed)
-    digits = pretrained_digits(args.pretrained) if args.pretrained_digits is None else args.pretrained_digits
-    args = dataclasses.replace(args, pretrained_digits=digits)
-    new = None if args.resume else make_agent(args, digits)
-    folder = args.resume or make_run_folder(args, "ppo", args.run_folder)
-    with claimed(folder), says_how_to_go_on("train.ppo", folder, console):
-        again = going_on(args, digits, folder) if args.resume else None
-        _train(again or new or make_agent(args, digits), args, digits, folder, console)
-    return folder
+    if args.pretrained_digits is None:
+        args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)
+    agent = None if args.resume else make_agent(args)  # whatever is wrong with the arguments shows before a folder is made
+    inputs = {} if args.resume else {"pretrained": Model.find(args.pretrained).digest()}
+    with Run.start("ppo", args, to_flags(args, PRESETS), console, inputs) as run:
+        agent = agent or resumed_agent(args, run.folder) or make_agent(args)
+        _train(agent, args, run)
+    return run.folder
 
 
-def _train(agent: PrioritizedKLPPO, args: PPOArgs, digits: int, folder: Path, console: Console) -> None:
-    extras = (0, args.extra_digits)
+def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
+    digits, extras = args.pretrained_digits, (0, args.extra_digits)
+    assert digits is not None
+    say = run.console.print
 
-    def measure() -> dict[str, Accuracy]:
-        accuracies = evaluate(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
-        return {accuracy.problems: accuracy for accuracy in accuracies}
+    def measure() -> dict[str, dict[str, Any]]:
+        found = accuracies(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
+        return {accuracy.kind: accuracy.as_dict() for accuracy in found}
 
-    state = agent.training_state
-    if state is None:
-        agent.set_logger(run_logger(folder))
-        console.print(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits", markup=False)
-        before = measure() if args.eval_before else {}
-        write_json(folder / BEFORE, {name: dataclasses.asdict(accuracy) for name, accuracy in before.items()})
+    if agent.training_state is None:
+        agent.set_logger(run_logger(run.folder))
+        say(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits", markup=False)
+        run.write_results({"before": measure() if args.eval_before else {}})
     else:
-        agent.set_logger(run_logger(folder, resumed_at=agent.num_timesteps))
-        console.print(f"Going on after {agent.num_timesteps} timesteps")
-        before = {name: Accuracy(**fields) for name, fields in read_json(folder / BEFORE, "resume").items()}
-    console.print(f"Run folder {folder}; watch it live: tensorboard --logdir {folder}", markup=False)
-
-    signals = StopSignals()
-    checkpoints = CheckpointCallback(folder / "checkpoints", args.checkpoint_every, args.keep_checkpoints, signals)
-    callbacks = CallbackList(
-        [
-            AccuracyCallback(digits, extras, args.eval_every_problems, args.eval_every, console=console),
-            CriticalTokenCallback(digits, args.extra_digits),
-            SampleCallback(digits, args.extra_digits, every=args.eval_every),
-            PositionCallback(args.eval_every),
-            InspectorCallback(digits, args.extra_digits, args.eval_every),
-            checkpoints,
-        ]
-    )
-    if state is not None:
-        state.restore(agent)
+        agent.set_logger(run_logger(run.folder, resumed_at=agent.num_timesteps))
+        say(f"Resuming after {agent.num_timesteps} timesteps")
+    say(f"Run folder {run.folder}; watch it live: tensorboard --logdir {run.folder}", markup=False)
     try:
-        with signals, kept(folder, checkpoints.newest, lambda: rescue(agent)):
+        with run.training(lambda: next(reversed(agents_of(run.folder)), None), lambda: rescue(agent)) as signals:
             if agent.num_timesteps < args.total_timesteps:
+                checkpoints = Checkpoints(run.folder, ".zip", args.keep_checkpoints)
+                callbacks = CallbackList(
+                    [
+                        AccuracyCallback(digits, extras, args.eval_every_problems, args.eval_every, console=run.console),
+                        CriticalTokenCallback(digits, args.extra_digits),
+                        SampleCallback(digits, args.extra_digits, every=args.eval_every),
+                        PositionCallback(args.eval_every),
+                        InspectorCallback(digits, args.extra_digits, args.eval_every),
+                        CheckpointCallback(checkpoints, args.checkpoint_every, signals),
+                    ]
+                )
+                resumed = agent.training_state is not None
+                if resumed:
+                    agent.resume()
                 agent.learn(
                     args.total_timesteps - agent.num_timesteps,
                     callback=callbacks,
-                    reset_num_timesteps=state is None,
-                    progress_bar=console.is_terminal,
+                    reset_num_timesteps=not resumed,
+                    progress_bar=run.console.is_terminal,
                 )
-                checkpoints.save()
-            save(agent, folder / AGENT)
-            signals.check()
+                save_agent(agent, run.folder / AGENT)
     finally:
         agent.logger.close()
-    assert agent.training_state is not None
-    seconds = agent.training_state.seconds
-    after = measure()
-    results: dict[str, Any] = {
-        "before": {name: accuracy.as_dict() for name, accuracy in before.items()},
-        "after": {name: accuracy.as_dict() for name, accuracy in after.items()},
-        "episodes": agent._episode_num,
+    results = {
+        **run.results(),
+        "after": measure(),
+        "episodes": agent.episodes_done,
         "timesteps": agent.num_timesteps,
-        "seconds": round(seconds),
-        "versions": versions(),
+        "seconds": round(agent.seconds_learned),
     }
-    write_json(folder / "results.json", results)
-    if after:
+    run.write_results(results)
+    if results["after"]:
         title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {digits}"
-        columns = {"before": list(before.values()), "after": list(after.values())}
-        console.print(table(title, {name: column for name, column in columns.items() if column}))
-    minutes = f"{seconds / 60:.1f} minutes"
-    console.print(f"Trained on {agent._episode_num} episodes in {minutes}; the agent is {folder / AGENT}", markup=False)
-    console.print(f"See the run: tensorboard --logdir {folder}", markup=False)
+        columns = {
+            name: [Accuracy(kind, found["solved"], found["total"]) for kind, found in results[name].items()]
+            for name in ("before", "after")
+        }
+        say(accuracy_table(title, {name: column for name, column in columns.items() if column}))
+    minutes = f"{results['seconds'] / 60:.1f} minutes"
+    say(f"Trained on {results['episodes']} episodes in {minutes}; the agent is {run.folder / AGENT}", markup=False)
+    say(f"See the run: tensorboard --logdir {run.folder}", markup=False)
 
 
 def main() -> None:
     args = parse(PRESETS, "Fine-tune a pre-trained model on longer numbers with prioritized-KL PPO.")
-    args = resumed(PPOArgs, args.resume) if args.resume else args
+    args = arguments_of(PPOArgs, args.resume) if args.resume else args
     train(args, Console())
 
 

@@ -22,19 +22,21 @@ from addition_gym.episode import resolve_max_tokens
 from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import longest_text
 from agents.health import check_finite
+from policies.checks import at_least, between
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
 from policies.model_files import save_gpt2
-from train.device import check_device
-from train.failure import kept
-from train.measure.accuracy import evaluate, table
-from train.pretraining.checkpoint import Checkpoint, checkpoints, load_newest
+from train.measure.accuracy import accuracies, accuracy_table
+from train.pretraining.checkpoint import Checkpoint
 from train.pretraining.data import packed_blocks
 from train.pretraining.muon import Muon
-from train.run.arguments import parse
-from train.run.models import PRETRAINING, load_policy
-from train.run.process import run_command
-from train.run.run import check_run_seed, claimed, make_run_folder, resumed, versions, write_json
-from train.stop_signals import StopSignals, says_how_to_go_on
+from train.run.arguments import parse, to_flags
+from train.run.checkpoints import FOLDER as CHECKPOINTS
+from train.run.checkpoints import Checkpoints, newest_sound
+from train.run.files import write_json
+from train.run.models import PRETRAINING, Model, check_device
+from train.run.process import StopSignals, run_command
+from train.run.provenance import provenance
+from train.run.run import Run, arguments_of
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,17 @@ class PretrainArgs:
     device: str = "cpu"
     """Where to train, such as cpu or cuda."""
     checkpoint_every: int = 500
-    """Steps between two checkpoints, from which --resume goes on."""
+    """Steps between two checkpoints, from which --resume continues."""
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
     resume: Path | None = None
-    """The folder of an interrupted run: go on with it, bit for bit on a CPU. All other arguments are those of that run."""
+    """The folder of an interrupted run: continue it, bit for bit on a CPU. All other arguments are those of that run."""
 
 
-CHECKPOINTS = "checkpoints"
-"""Their folder in the run folder, until the model is done."""
+MODEL = "model"
+"""Its folder in the run folder."""
+KEPT = 2
+"""How many checkpoints stay, until the model is done."""
 
 PRESETS = {
     "tiny": PretrainArgs(),
@@ -160,13 +164,13 @@ class Stage:
     """Share of blocks that start at position 0; the others start anywhere in the position table."""
 
 
-def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadModel:
-    """Train a model in two stages and save it, in Hugging Face format, as ``folder / "model"``.
+def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
+    """Train a model in two stages and save it, in Hugging Face format, in the run folder.
 
     If every block started at position 0, its first example would always stand where an RL episode stands, and the model would
     learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
     0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
-    itself under-trained, which a short second stage mends. With ``args.resume`` training goes on from the newest checkpoint.
+    itself under-trained, which a short second stage mends. A resumed run continues from the newest checkpoint.
 
     :raises ValueError: if there are checkpoints, and none can be read
     :raises Interrupted: if a signal stopped the run, after a checkpoint
@@ -179,21 +183,19 @@ def pretrain(args: PretrainArgs, folder: Path, console: Console) -> GPT2LMHeadMo
     stages = [Stage("first", args.steps, args.seed)]
     if args.origin_steps:
         stages.append(Stage("second", args.origin_steps, args.seed + 1, scale=0.5, origin_share=0.5))
-    checkpoint = load_newest(folder / CHECKPOINTS) if args.resume else None
+    checkpoints = Checkpoints(run.folder, ".pt", KEPT)
+    checkpoint = newest_sound(checkpoints.paths(), Checkpoint.load)
     names = [stage.name for stage in stages]
     loss = math.nan
-    with StopSignals() as signals:
-        for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
-            loss = train_stage(model, args, stage, console, folder, checkpoint, signals)
-            checkpoint = None
-        save_gpt2(model, folder / "model")
-        not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
-        settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
-        record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
-        write_json(folder / "model" / PRETRAINING, {**record, "versions": versions()})
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        signals.check()
-    return model
+    for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
+        loss = train_stage(model, args, stage, run.console, checkpoint, checkpoints, signals)
+        checkpoint = None
+    save_gpt2(model, run.folder / MODEL)
+    not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
+    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
+    record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
+    write_json(run.folder / MODEL / PRETRAINING, {**record, "versions": provenance()})
+    shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
 
 
 def train_stage(
@@ -201,17 +203,17 @@ def train_stage(
     args: PretrainArgs,
     stage: Stage,
     console: Console,
-    folder: Path | None = None,
     checkpoint: Checkpoint | None = None,
+    checkpoints: Checkpoints | None = None,
     signals: StopSignals | None = None,
 ) -> float:
     """Train for some steps with fresh optimizers, a warm-up and a cosine.
 
     :param model: trained in place
     :param console: gets a line every 100 steps
-    :param folder: gets the checkpoints; None for none
-    :param checkpoint: of this stage, to go on from; its data are drawn anew from the seed, which takes seconds
-    :param signals: that stop the run, if there is a folder
+    :param checkpoint: of this stage, to resume from; its data are drawn again from the seed, which takes seconds
+    :param checkpoints: where to write checkpoints; None for none
+    :param signals: that stop the run after a checkpoint
     :return: the last loss, in nats per completion token
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
@@ -250,8 +252,8 @@ def train_stage(
         if done % 100 == 0 or done == stage.steps:
             console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
         stop = signals is not None and signals.received
-        if folder and done < stage.steps and (done % args.checkpoint_every == 0 or stop):
-            Checkpoint.of(stage.name, done, model, optimizers).save(folder / CHECKPOINTS)
+        if checkpoints and done < stage.steps and (done % args.checkpoint_every == 0 or stop):
+            checkpoints.save(stage.name, done, Checkpoint.of(stage.name, done, model, optimizers).save)
             if signals:
                 signals.check()
     model.eval()
@@ -265,15 +267,12 @@ def check(args: PretrainArgs) -> None:
     """
     check_digits("digits", args.digits)
     for name in ("steps", "tokens_per_step", "eval_problems", "checkpoint_every"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"{name} must be >= 1, but it is {getattr(args, name)}: pass a positive number")
+        at_least(name, getattr(args, name), 1, "pass a positive number")
     for name in ("origin_steps", "warmup_steps"):
-        if getattr(args, name) < 0:
-            raise ValueError(f"{name} must be >= 0, but it is {getattr(args, name)}: 0 leaves it out")
+        at_least(name, getattr(args, name), 0, "0 leaves it out")
     for name in ("learning_rate", "muon_learning_rate", "weight_decay", "max_grad_norm"):
-        if not 0 <= getattr(args, name) < math.inf:
-            raise ValueError(f"{name} must be >= 0 and finite, but it is {getattr(args, name)}: pass such a number")
-    check_run_seed(args.seed)
+        at_least(name, getattr(args, name), 0, "pass such a number", finite=True)
+    between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
     check_device(args.device)
     if args.longest_digits is not None and args.longest_digits <= args.digits:
         raise ValueError(
@@ -283,30 +282,32 @@ def check(args: PretrainArgs) -> None:
     gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
 
 
-def run(args: PretrainArgs, folder: Path, console: Console) -> None:
-    """Pre-train, unless the model is already there, evaluate, and write ``results.json``.
+def train(args: PretrainArgs, console: Console) -> Path:
+    """Pre-train, evaluate, and write a run folder; or resume an interrupted run.
 
-    :param folder: the run folder
+    :return: the run folder; the model is in its folder ``model``
+    :raises ValueError: if an argument breaks its constraint, or another process makes the run
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
+    :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
     """
-    if not (folder / "model" / PRETRAINING).is_file():
-        with kept(folder, lambda: next(reversed(checkpoints(folder / CHECKPOINTS)), None)):
-            pretrain(args, folder, console)
-    accuracies = evaluate(load_policy(folder / "model", args.device), args.digits, args.eval_problems, args.seed)
-    console.print(table("Accuracy on held-out problems, greedy", {"pre-trained": accuracies}))
-    write_json(folder / "results.json", {a.problems: a.as_dict() for a in accuracies})
-    console.print(f"The model is in {folder / 'model'}; fine-tune it with", markup=False)
-    command = f"python -m train.ppo --pretrained {shlex.quote(str(folder / 'model'))}"
+    check(args)
+    with Run.start("pretrain", args, to_flags(args, PRESETS), console) as run:
+        model = run.folder / MODEL
+        if not (model / PRETRAINING).is_file():
+            with run.training(Checkpoints(run.folder, ".pt").newest) as signals:
+                pretrain(args, run, signals)
+        found = accuracies(Model.find(model).load(args.device), args.digits, args.eval_problems, args.seed)
+        console.print(accuracy_table("Accuracy on held-out problems, greedy", {"pre-trained": found}))
+        run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
+    console.print(f"The model is in {model}; fine-tune it with", markup=False)
+    command = f"python -m train.ppo --pretrained {shlex.quote(str(model))}"
     console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+    return run.folder
 
 
 def main() -> None:
     args = parse(PRESETS, "Pre-train a GPT-2 on the scratchpad by next-token prediction.")
-    args = resumed(PretrainArgs, args.resume) if args.resume else args
-    check(args)
-    console = Console()
-    folder = args.resume or make_run_folder(args, "pretrain", args.run_folder)
-    with claimed(folder), says_how_to_go_on("train.pretrain", folder, console):
-        run(args, folder, console)
+    train(arguments_of(PretrainArgs, args.resume) if args.resume else args, Console())
 
 
 if __name__ == "__main__":

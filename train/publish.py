@@ -1,20 +1,17 @@
 """Copy what a store holds into the repository, without weights of runs: ``python -m train.publish``."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from train.compare import PUBLISHED
-from train.experiment.store import SCIENCE
+from train.experiment.store import PUBLISHED, recorded_identity
+from train.pretrain import MODEL
 from train.reproduction.workshop import PRETRAINED, PUBLISHED_MODELS
+from train.run.log import PROGRESS
 from train.run.process import run_command
-from train.run.run import write_json
-
-RECORDS = ("config.json", "results.json", "progress.csv", "versions.json", SCIENCE)
-"""Of a run, what a table or a picture needs."""
+from train.run.run import RECORD, RESULTS, is_finished
 
 
 @dataclass(frozen=True)
@@ -33,22 +30,20 @@ def publish(args: PublishArgs) -> list[Path]:
     :return: the new folders
     """
     new = []
-    published = [json.loads(path.read_text()) for path in args.runs.glob(f"*/{SCIENCE}")]
-    for science in sorted(args.store.glob(f"*/{SCIENCE}")):
-        run, target = science.parent, args.runs / science.parent.name
-        if not (run / "results.json").is_file() or json.loads(science.read_text()) in published:
-            continue
-        target.mkdir(parents=True)
-        for name in RECORDS:
-            shutil.copy(run / name, target)
-        config = json.loads((target / "config.json").read_text())
-        write_json(target / "config.json", {**config, "run_folder": None, "resume": None})
-        new.append(target)
-    for results in sorted(args.store.glob(f"{PRETRAINED}/*/results.json")):
-        target = args.models / results.parent.name
-        if not target.exists():
-            shutil.copytree(results.parent / "model", target)
-            shutil.copy(results, target)
+    published = [recorded_identity(path.parent) for path in args.runs.glob(f"*/{RECORD}")]
+    for record in sorted(args.store.glob(f"*/{RECORD}")):
+        run, target = record.parent, args.runs / record.parent.name
+        if is_finished(run) and recorded_identity(run) not in published:
+            target.mkdir(parents=True)
+            for name in (RECORD, RESULTS, PROGRESS):
+                shutil.copy(run / name, target)
+            new.append(target)
+    for record in sorted(args.store.glob(f"{PRETRAINED}/*/{RECORD}")):
+        run, target = record.parent, args.models / record.parent.name
+        if is_finished(run) and not target.exists():
+            shutil.copytree(run / MODEL, target)
+            for name in (RECORD, RESULTS):
+                shutil.copy(run / name, target)
             new.append(target)
     return new
 

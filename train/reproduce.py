@@ -4,19 +4,20 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 import tyro
 from rich.console import Console
-from rich.table import Table
 
-from train.compare import PUBLISHED
-from train.experiment.store import Store
-from train.measure.accuracy import check_count
-from train.reproduction import after, before
+from policies.checks import at_least
+from train.experiment.runner import Runner
+from train.experiment.store import PUBLISHED, Store
+from train.measure.accuracy import check_n_problems
+from train.measure.tables import rich_table
+from train.reproduction import finetuned, pretrained
 from train.reproduction.artefact import Artefact, write_index
 from train.reproduction.scales import SCALES, ScaleName
 from train.reproduction.workshop import Workshop
@@ -40,20 +41,20 @@ Target = Literal[
 ]
 
 TARGETS: dict[Target, Callable[[Workshop], Artefact]] = {
-    "table-1": before.table_1,
-    "table-4": before.table_4,
-    "table-5": before.table_5,
-    "fig-1": before.fig_1,
-    "fig-2": before.fig_2,
-    "fig-3": after.fig_3,
-    "fig-4": after.fig_4,
-    "fig-5": before.fig_5,
-    "fig-6": after.fig_6,
-    "fig-7": after.fig_7,
-    "check-1": before.check_1,
-    "check-2": after.check_2,
-    "check-3": after.check_3,
-    "check-4": after.check_4,
+    "table-1": pretrained.table_1,
+    "table-4": pretrained.table_4,
+    "table-5": pretrained.table_5,
+    "fig-1": pretrained.fig_1,
+    "fig-2": pretrained.fig_2,
+    "fig-3": finetuned.fig_3,
+    "fig-4": finetuned.fig_4,
+    "fig-5": pretrained.fig_5,
+    "fig-6": finetuned.fig_6,
+    "fig-7": finetuned.fig_7,
+    "check-1": pretrained.certainty_by_position,
+    "check-2": finetuned.weights_by_exponent,
+    "check-3": finetuned.kl_over_training,
+    "check-4": finetuned.failure_signatures,
 }
 
 
@@ -66,15 +67,15 @@ class ReproduceArgs:
     latter two want a GPU and pre-train models for hours first."""
     seeds: int = 5
     """Fine-tuning runs of each arm, with the seeds 0, 1, ..."""
-    problems: int = 1000
+    n_problems: int = 1000
     """Held-out problems of each kind in Tables 4 and 5 and Fig. 2."""
-    workers: int | None = None
-    """Fine-tuning runs at a time, by default one a core."""
+    runner: tyro.conf.OmitArgPrefixes[Runner] = field(default_factory=Runner)
+    """Where fine-tuning runs are made."""
     device: str | None = None
     """Where to run, such as cpu or cuda; by default what the scale says."""
     store: Path = Path("runs/store")
-    """Where models and runs are kept, shared with train.compare; nothing in it is made twice. An interrupted command goes on
-    where it was."""
+    """Where models and runs are kept, shared with train.compare; nothing in it is made twice. The same command resumes an
+    interrupted one."""
     output: Path | None = None
     """Where CSV, PNG and captions go; by default results/reproduction/<scale>."""
 
@@ -87,37 +88,23 @@ def main() -> None:
     )
     if not args.targets:
         raise ValueError(f"targets must name at least one of {', '.join(TARGETS)} or all, but there is none: name some")
-    if args.seeds < 1:
-        raise ValueError(f"seeds must be >= 1, but it is {args.seeds}: pass how many runs each arm has")
-    check_count(args.problems)
+    at_least("seeds", args.seeds, 1, "pass how many runs each arm has")
+    check_n_problems(args.n_problems)
     torch.manual_seed(0)
     scale, console = SCALES[args.scale], Console()
     device = args.device or scale.ppo.device
-    workshop = Workshop(scale, Store(args.store, PUBLISHED), console, args.seeds, args.problems, args.workers, device)
+    workshop = Workshop(scale, Store(args.store, PUBLISHED), console, args.seeds, args.n_problems, args.runner, device)
     folder = args.output or Path("results/reproduction") / scale.name
     for target in TARGETS if "all" in args.targets else dict.fromkeys(args.targets):
         started = time.perf_counter()
-        try:
-            artefact = TARGETS[target](workshop)  # type: ignore[index]
-        except KeyboardInterrupt:
-            raise SystemExit("Stopped; the same command goes on with what is missing") from None
+        artefact = TARGETS[target](workshop)  # type: ignore[index]
         options = [word for word in sys.argv[1:] if word not in (*get_args(Target), "all")]
         command = shlex.join(["python", "-m", "train.reproduce", target, *options])
         artefact.write(folder, target, command, time.perf_counter() - started)
         write_index(folder, scale.name, TARGETS)
         if artefact.table:
-            console.print(_rich(artefact))
+            console.print(rich_table(artefact.title, artefact.table[0], artefact.table[1:]))
         console.print(artefact.caption, f"Wrote {folder / target}.csv, .png and .md", sep="\n", highlight=False)
-
-
-def _rich(artefact: Artefact) -> Table:
-    header, *rows = artefact.table
-    table = Table(title=artefact.title)
-    for name in header:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Tables, pictures and the README of an experiment whose arms are compared over seeds."""
+"""What the runs of an experiment found together: a table, pictures and a page."""
 
-import csv
-import json
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,82 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from rich.table import Table
+from rich.console import Console
 
-from train.experiment.verdict import FOCUS, Results, compare, paired_seeds
+from train.experiment.arms import Arms
+from train.experiment.results import Results, paired_seeds, read_result
+from train.experiment.store import Store
+from train.experiment.verdict import FOCUS, compare
+from train.measure.accuracy import Kind
+from train.measure.pictures import COLOURS
 from train.measure.statistics import Estimate, interquartile_mean, mean
-from train.plot import COLOURS
+from train.measure.tables import markdown_table, rich_table
+from train.ppo import PPOArgs
+from train.run.files import write_rows
+from train.run.run import FinishedRun
 
 MARKERS = "osD^vPX*<>ph"
-"""One an arm, so that a picture can be read in grey."""
+"""One per arm, so that a picture can be read in grey."""
+Runs = Mapping[tuple[str, int], FinishedRun]
+"""Finished runs by arm and seed."""
+
+
+def report(
+    title: str,
+    command: str,
+    arms: Arms,
+    runs: Runs,
+    store: Store,
+    output: Path,
+    console: Console,
+    answer: Callable[[Results], str] = lambda _: "",
+) -> None:
+    """Print the table, and write ``README.md``, ``arms.csv``, ``runs.csv`` and two pictures.
+
+    :param title: of the page
+    :param command: what made it
+    :param arms: of the experiment
+    :param runs: those that are done, at least one
+    :param store: knows the accuracies of the pre-trained models
+    :param output: the folder to write into
+    :param console: for the table
+    :param answer: a sentence that the results say together
+    """
+    results: Results = {
+        arm: {
+            seed: read_result(arm, seed, run, args.extra_digits, store.before(args))
+            for (of, seed), run in runs.items()
+            if of == arm
+        }
+        for arm, args in arms.items()
+    }
+    kinds = {Kind(args.extra_digits).name for args in arms.values()}
+    longer = kinds.pop() if len(kinds) == 1 else "N+k"
+    header, rows = arm_table(results, longer)
+    output.mkdir(parents=True, exist_ok=True)
+    write_rows(output / "runs.csv", (vars(run) for found in results.values() for run in found.values()))
+    write_rows(output / "arms.csv", arm_rows(results))
+    draw(results, longer, output)
+    said = answer(results)
+    parts = [
+        f"# {title}",
+        made_by(command, results, runs),
+        f"**{said}**" if said else "",
+        markdown_table(header, rows),
+        caption(results),
+        f"The arms differ in these arguments of `python -m train.ppo` alone:\n\n{_differences(arms)}",
+        "`arms.csv` has the table as numbers, `runs.csv` one row per run: accuracies from 0 to 1, `gain` and `retention` in\n"
+        "percentage points, `kl` in nats per episode.",
+        "![Gain against retention](gain_against_retention.png)",
+        "![Gain against KL spent](gain_against_kl.png)",
+    ]
+    (output / "README.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
+    console.print(rich_table(title, header, rows, caption(results)))
+    console.print(*[said] if said else [], f"Wrote {output}", sep="\n")
 
 
 def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]]:
-    """One row an arm that has runs.
+    """One row per arm that has runs.
 
     :param results: by arm and seed
     :param longer: name of the longer problems, such as ``"N+1"``
@@ -54,7 +117,10 @@ def _comparable(results: Results) -> list[str]:
 
 def caption(results: Results) -> str:
     """How to read :func:`arm_table`."""
-    text = "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals."
+    text = (
+        "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals, which are too narrow for few runs. "
+        "Arms that spend different KL are not matched in it."
+    )
     if not _comparable(results):
         return text
     return (
@@ -63,38 +129,20 @@ def caption(results: Results) -> str:
     )
 
 
-def rich_table(title: str, results: Results, longer: str) -> Table:
-    """:func:`arm_table` for the terminal."""
-    header, rows = arm_table(results, longer)
-    table = Table(title=title, caption=caption(results))
-    for name in header:
-        table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def markdown_table(results: Results, longer: str) -> str:
-    """:func:`arm_table` and its caption in Markdown."""
-    header, rows = arm_table(results, longer)
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(results)}\n"
-
-
-def write_arms(path: Path, results: Results) -> None:
-    """:func:`arm_table` as CSV: one row an arm that has runs; the ends of an interval have columns of their own."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        measures = ("gain", "retention", "kl")
-        writer.writerow(["arm", "runs", *(f"{name}{end}" for name in measures for end in ("", "_low", "_high"))])
-        for arm, runs in results.items():
-            if runs:
-                numbers = [number for e in _estimates(results, arm) for number in (e.value, e.low, e.high)]
-                writer.writerow([arm, len(runs), *numbers])
+def arm_rows(results: Results) -> list[dict[str, Any]]:
+    """:func:`arm_table` as numbers; the ends of an interval have columns of their own."""
+    rows = []
+    for arm, runs in results.items():
+        if runs:
+            row: dict[str, Any] = {"arm": arm, "runs": len(runs)}
+            for name, estimate in zip(("gain", "retention", "kl"), _estimates(results, arm), strict=True):
+                row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            rows.append(row)
+    return rows
 
 
 def draw(results: Results, longer: str, folder: Path) -> None:
-    """``gain_against_retention.png`` and ``gain_against_kl.png``: one marker an arm, with 95% intervals both ways.
+    """``gain_against_retention.png`` and ``gain_against_kl.png``: one marker per arm, with 95% intervals both ways.
 
     :param results: by arm and seed
     :param longer: name of the longer problems, such as ``"N+1"``
@@ -149,61 +197,25 @@ def _draw_arm(axes: Axes, x: Estimate, y: Estimate, arm: str, colour: str, marke
     )
 
 
-def provenance(folders: Sequence[Path]) -> Mapping[str, str]:
-    """Versions and hardware that the runs themselves recorded; several values where they differ."""
-    found: dict[str, set[str]] = {}
-    for folder in folders:
-        for name, value in json.loads((folder / "results.json").read_text())["versions"].items():
-            found.setdefault(name, set()).add(value)
-    return {name: ", ".join(sorted(values)) for name, values in found.items()}
-
-
-def made_by(command: str, results: Results, folders: Sequence[Path]) -> str:
-    """A paragraph that says what the results were made by, and on what.
+def made_by(command: str, results: Results, runs: Runs) -> str:
+    """A paragraph that says what the results were made by, and on what: several values where the runs differ.
 
     :param command: the command line
-    :param results: by arm and seed
-    :param folders: the runs' folders
     """
-    seeds = sorted({seed for runs in results.values() for seed in runs})
-    hours = sum(run.seconds for runs in results.values() for run in runs.values()) / 3600
-    versions = ", ".join(f"{name} {value}" for name, value in provenance(folders).items())
-    made = f"{len(folders)} runs, seeds {', '.join(map(str, seeds))}, {hours:.1f} hours of training"
-    return f"Made by `{command}`: {made}, each run on:\n{versions}."
+    seeds = sorted({seed for _, seed in runs})
+    hours = sum(run.seconds for found in results.values() for run in found.values()) / 3600
+    recorded: dict[str, set[str]] = {}
+    for run in runs.values():
+        for session in run.record["sessions"]:
+            for name, value in session.items():
+                recorded.setdefault(name, set()).add("not recorded" if value is None else str(value))
+    made = f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}, {hours:.1f} hours of training"
+    on = ", ".join(f"{name} {' or '.join(sorted(values))}" for name, values in recorded.items())
+    return f"Made by `{command}`: {made}, each run on:\n{on}."
 
 
-def readme(
-    experiment: str, command: str, arms: Mapping[str, Mapping[str, Any]], results: Results, folders: Sequence[Path], answer: str
-) -> str:
-    """What was done, and what came out.
-
-    :param experiment: its name
-    :param command: what made it
-    :param arms: the arguments in which each arm differs
-    :param results: by arm and seed
-    :param folders: the runs' folders
-    :param answer: the verdict
-    """
-    settings = "".join(
-        f"| {arm} | {', '.join(f'`{name}={value}`' for name, value in fields.items())} |\n" for arm, fields in arms.items()
-    )
-    return f"""# {experiment}
-
-{made_by(command, results, folders)}
-
-The decision rule was written before the runs: `docs/{experiment.replace("-", "_")}.md`.
-
-**{answer}**
-
-The arms differ in these arguments of `python -m train.ppo` alone; runs of one seed share problems and initial weights:
-
-| arm | arguments |
-|---|---|
-{settings}
-- `table.md`: the arms, with intervals
-- `runs.csv`: one row a run; accuracies 0 to 1, `gain` and `retention` in percentage points, `kl` in nats per episode
-
-![Gain against retention](gain_against_retention.png)
-
-![Gain against KL spent](gain_against_kl.png)
-"""
+def _differences(arms: Arms) -> str:
+    """The arguments in which the arms differ, as a table."""
+    fields = {arm: vars(args) for arm, args in arms.items()}
+    names = [field.name for field in dataclasses.fields(PPOArgs) if len({args[field.name] for args in fields.values()}) > 1]
+    return markdown_table(["arm", *names], [[arm, *(f"`{args[name]}`" for name in names)] for arm, args in fields.items()])

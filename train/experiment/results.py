@@ -1,14 +1,12 @@
-"""What a finished run of ``train.ppo`` found, in one row."""
+"""What finished runs found, by arm and seed."""
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from train.measure.accuracy import problems_name
+from train.measure.accuracy import Kind
+from train.run.run import FinishedRun
 
 LAST_ROLLOUTS = 5
 """The KL that a run has spent is the mean over so many rollouts at its end."""
@@ -36,26 +34,19 @@ class RunResult:
     """Of training."""
 
 
-def read_result(arm: str, seed: int, folder: Path, extra_digits: int, before: Mapping[str, float]) -> RunResult:
-    """Read a run folder of ``train.ppo``.
+Results = Mapping[str, Mapping[int, RunResult]]
+"""Results by arm and seed; an arm may have none."""
 
-    :param arm: what the run is one of
-    :param seed: of the run
-    :param folder: the run folder
+
+def read_result(arm: str, seed: int, run: FinishedRun, extra_digits: int, before: Mapping[str, float]) -> RunResult:
+    """What a run of an arm found.
+
     :param extra_digits: k of the longer numbers
-    :param before: accuracies of the pre-trained model, by the name of the problems
+    :param before: accuracies of the pre-trained model, by the kind of problem
     :raises ValueError: if the run was not evaluated after training
     """
-    results = json.loads((folder / "results.json").read_text())
-    if not results["after"]:
-        raise ValueError(
-            f"folder must hold accuracies after training, but {str(folder)!r} does not: make the run again with "
-            "eval_problems >= 1"
-        )
-    longer, shorter = problems_name(extra_digits), problems_name(0)
-    longer_after, shorter_after = (results["after"][name]["accuracy"] for name in (longer, shorter))
-    with (folder / "progress.csv").open(newline="") as file:
-        kl = [float(row["objective/kl"]) for row in csv.DictReader(file) if row["objective/kl"]]
+    longer, shorter = Kind(extra_digits).name, Kind(0).name
+    longer_after, shorter_after = run.accuracy(longer), run.accuracy(shorter)
     return RunResult(
         arm,
         seed,
@@ -65,6 +56,11 @@ def read_result(arm: str, seed: int, folder: Path, extra_digits: int, before: Ma
         shorter_after,
         gain=100 * (longer_after - before[longer]),
         retention=100 * (shorter_after - before[shorter]),
-        kl=float(np.mean(kl[-LAST_ROLLOUTS:])),
-        seconds=results["seconds"],
+        kl=float(np.mean(run.progress.curve("objective/kl")[1][-LAST_ROLLOUTS:])),
+        seconds=run.results["seconds"],
     )
+
+
+def paired_seeds(results: Results, *arms: str) -> list[int]:
+    """Seeds that all of some arms have."""
+    return sorted(set.intersection(*(set(results[arm]) for arm in arms)))

@@ -1,29 +1,28 @@
 """A store of fine-tuning runs by configuration, so that nothing is trained twice.
 
-runs/store/<key>/            a run folder of train.ppo; done once it holds results.json; science.json says what it finds out
+runs/store/<name>/           a run folder of train.ppo
 runs/store/before/           accuracies of the pre-trained models
-runs/store/locks/<key>       locked by whoever runs it
-runs/store/interrupted/      what runs left that ended before their first checkpoint
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import json
-import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from train.measure.accuracy import evaluate
+from filelock import FileLock
+
+from policies.safe_files import read_json
+from train.measure.accuracy import accuracies
 from train.ppo import PPOArgs
-from train.run.checkpoints import checkpoints
-from train.run.models import load_policy, pretrained_digits, resolve_model
-from train.run.run import write_json
+from train.run.files import write_json
+from train.run.models import Model
+from train.run.run import RECORD, FinishedRun, is_finished
 
-SCIENCE = "science.json"
-"""What a run finds out, in its folder."""
+PUBLISHED = Path("results/store")
+"""Runs that come with the repository."""
 
 NOT_SCIENCE = (
     "preset",
@@ -38,59 +37,30 @@ NOT_SCIENCE = (
 """Arguments that do not change what a run finds out, rounding aside. The preset only says where the others come from."""
 
 
-def to_flags(args: Any) -> list[str]:
-    """The command line that :func:`train.run.arguments.parse` reads back as these arguments.
-
-    :param args: a dataclass of booleans, numbers, strings, paths, ``None`` and tuples of these
-    """
-    flags = []
-    for field in dataclasses.fields(args):
-        name, value = field.name.replace("_", "-"), getattr(args, field.name)
-        if isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no-{name}")
-        elif isinstance(value, tuple):
-            flags += [f"--{name}", *map(str, value)]
-        else:
-            flags.append(f"--{name}={value}")
-    return flags
-
-
-@cache
-def weights_digest(model: Path) -> str:
-    """SHA-256 of a model's configuration and weights.
-
-    :param model: its folder
-    :raises ValueError: if it has no weights
-    """
-    weights = sorted(model.glob("*.safetensors"))
-    if not weights:
-        raise ValueError(f"pretrained must hold weights (*.safetensors), but {str(model)!r} does not: check the path")
-    digest = hashlib.sha256()
-    for path in (model / "config.json", *weights):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def scientific(args: PPOArgs) -> dict[str, Any]:
-    """All that decides what a run finds out: the arguments but :data:`NOT_SCIENCE`, with the weights instead of their path.
+def identity(args: PPOArgs) -> dict[str, Any]:
+    """All that decides what a run finds out: the arguments but :data:`NOT_SCIENCE`, with the digest of the model for its name.
 
     :raises ValueError: if the pre-trained model does not exist, has no weights, or does not say its N
     """
-    found = {name: value for name, value in dataclasses.asdict(args).items() if name not in NOT_SCIENCE}
-    found["pretrained"] = weights_digest(resolve_model(args.pretrained))
-    if args.pretrained_digits is None:
-        found["pretrained_digits"] = pretrained_digits(args.pretrained)
-    return found
+    model = Model.find(args.pretrained)
+    digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+    return _identity({**dataclasses.asdict(args), "pretrained_digits": digits}, model.digest())
 
 
-def run_key(args: PPOArgs) -> str:
-    """Name of a new run: the weighting, the coefficient and the seed, for people, and a hash of :func:`scientific`."""
-    digest = hashlib.sha256(json.dumps(_comparable(scientific(args)), sort_keys=True).encode()).hexdigest()
-    return f"{args.weighting}-kl{args.kl_coef:g}-seed{args.seed}-{digest[:12]}"
+def recorded_identity(folder: Path) -> dict[str, Any]:
+    """:func:`identity` of a run that was made.
+
+    An argument that was not there yet when it was made has, for that run, its default: whoever adds one to ``train.ppo`` gives
+    it a default that changes nothing.
+    """
+    record = read_json(folder / RECORD, "store")
+    return _identity(record["arguments"], record["inputs"]["pretrained"])
 
 
-def _comparable(found: dict[str, Any]) -> dict[str, Any]:
+def _identity(arguments: dict[str, Any], digest: str) -> dict[str, Any]:
     """As JSON reads it back; 2 and 2.0 are one number."""
+    known = {field.name: field.default for field in dataclasses.fields(PPOArgs)}
+    found = {name: value for name, value in {**known, **arguments, "pretrained": digest}.items() if name not in NOT_SCIENCE}
     numbers = {name: float(value) if type(value) is int else value for name, value in found.items()}
     comparable: dict[str, Any] = json.loads(json.dumps(numbers, default=str))
     return comparable
@@ -98,77 +68,51 @@ def _comparable(found: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Store:
-    """Runs in a folder."""
+    """Runs in a folder.
+
+    :param root: where runs are made
+    :param published: more finished runs, only to be read
+    """
 
     root: Path = Path("runs/store")
     published: Path | None = None
-    """More finished runs, only to be read."""
+
+    def get(self, args: PPOArgs) -> FinishedRun | None:
+        """The finished run with these arguments."""
+        roots = (self.root, self.published) if self.published else (self.root,)
+        return next((FinishedRun(folder) for folder in _find(identity(args), *roots) if is_finished(folder)), None)
 
     def folder(self, args: PPOArgs) -> Path:
-        """Where the run would be made."""
-        return self.root / run_key(args)
-
-    def get(self, args: PPOArgs) -> Path | None:
-        """The folder of a finished run with these arguments.
-
-        An argument that was not there yet when a run was made has, for that run, its default: whoever adds one to ``train.ppo``
-        gives it a default that changes nothing.
-        """
-        wanted = _comparable(scientific(args))
-        defaults = _comparable({field.name: field.default for field in dataclasses.fields(args)})
-        for path in (path for root in (self.root, self.published) if root for path in sorted(root.glob(f"*/{SCIENCE}"))):
-            made = {**defaults, **json.loads(path.read_text())}
-            if (path.parent / "results.json").is_file() and all(made[name] == value for name, value in wanted.items()):
-                return path.parent
-        return None
-
-    def lock(self, args: PPOArgs) -> IO[str] | None:
-        """Claim a run: an open, locked file, or ``None`` if another process has it.
-
-        The lock lasts until the file is closed here and in all processes that inherited it; the system frees it when they
-        die, so there are no stale locks.
-        """
-        path = self.root / "locks" / run_key(args)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        return file
+        """Where the run is made: the folder in which it was begun, or a new one."""
+        wanted = identity(args)
+        digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+        name = f"{args.weighting}-kl{args.kl_coef:g}-seed{args.seed}-{digest[:12]}"  # for people
+        return next(_find(wanted, self.root), self.root / name)
 
     def prepare(self, args: PPOArgs) -> PPOArgs:
-        """The arguments that make a run which is locked and not done.
-
-        It goes on where an earlier attempt left a checkpoint; otherwise that is moved aside, and the run gets an empty folder.
-        """
+        """The arguments that make a run in its folder, or resume it there."""
         folder = self.folder(args)
-        if checkpoints(folder / "checkpoints"):
-            return dataclasses.replace(args, run_folder=folder, resume=folder)
-        if folder.exists():
-            interrupted = self.root / "interrupted"
-            interrupted.mkdir(exist_ok=True)
-            folder.rename(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=interrupted))
-        folder.mkdir(parents=True)
-        write_json(folder / SCIENCE, scientific(args))
-        return dataclasses.replace(args, run_folder=folder, resume=None)
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = (folder / RECORD).is_file()
+        return dataclasses.replace(args, run_folder=folder, resume=folder if begun else None)
 
     def before(self, args: PPOArgs) -> dict[str, float]:
-        """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their name; measured once.
+        """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their kind; measured once.
 
         Runs of an experiment share it, and so need not measure it each (``eval_before``).
         """
-        science = scientific(args)
-        names = (science["pretrained"][:12], str(args.extra_digits), str(args.eval_problems))
-        path = self.root / "before" / f"{'-'.join(names)}.json"
+        model = Model.find(args.pretrained)
+        path = self.root / "before" / f"{model.digest()[:12]}-{args.extra_digits}-{args.eval_problems}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever else needs it waits
+        with FileLock(path.with_suffix(".lock")):  # whoever else needs it waits
             if not path.is_file():
-                policy = load_policy(resolve_model(args.pretrained), args.device)
-                extras = (0, args.extra_digits)
-                accuracies = evaluate(policy, science["pretrained_digits"], args.eval_problems, extras=extras)
-                write_json(path, {accuracy.problems: accuracy.value for accuracy in accuracies})
-        found: dict[str, float] = json.loads(path.read_text())
-        return found
+                digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+                found = accuracies(model.load(args.device), digits, args.eval_problems, extras=(0, args.extra_digits))
+                write_json(path, {accuracy.kind: accuracy.value for accuracy in found})
+        return read_json(path, "store")
+
+
+def _find(wanted: dict[str, Any], *roots: Path) -> Iterator[Path]:
+    """The folders of runs with an identity, finished or not."""
+    folders = (path.parent for root in roots for path in sorted(root.glob(f"*/{RECORD}")))
+    return (folder for folder in folders if recorded_identity(folder) == wanted)

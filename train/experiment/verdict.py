@@ -1,11 +1,11 @@
 """The decision rule of the matched-budget experiment, which ``docs/matched_budget.md`` states and explains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from train.experiment.results import RunResult
+from train.experiment.results import Results, paired_seeds
 from train.measure.statistics import Estimate, paired_difference, probability_of_improvement
 
 FOCUS = "prioritized"
@@ -14,9 +14,6 @@ WORST_RETENTION = -3.0
 """An arm may lose so much on up to N digits, in percentage points, mean over seeds."""
 FEWEST_SEEDS = 5
 """No verdict on fewer paired seeds."""
-
-Results = Mapping[str, Mapping[int, RunResult]]
-"""Results by arm and seed; an arm may have none."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,6 @@ class Comparison:
         if self.difference.high < 0 and self.improvement.high < 0.5:
             return "gains less"
         return "no difference shown"
-
-
-def paired_seeds(results: Results, *arms: str) -> list[int]:
-    """Seeds that all of some arms have."""
-    return sorted(set.intersection(*(set(results[arm]) for arm in arms)))
 
 
 def compare(results: Results, other: str) -> Comparison:

@@ -1,4 +1,4 @@
-"""Accuracy and pass@k on held-out problems, with confidence intervals."""
+"""Accuracy and pass@k of a policy on held-out problems, with confidence intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,22 @@ from rich.table import Table
 from scipy.special import comb
 from scipy.stats import binomtest
 
+from addition_gym import prompt
 from addition_gym.checks import check_digits
+from addition_gym.episode import longest_digits
+from addition_gym.errors import CompletionError, completion_error
 from addition_gym.problems import ProblemSampler
 from policies import GPT2Policy
-from train.measure.solve import Problem, solve
+from policies.checks import at_least, between
+from train.measure.solve import Problem, budget, solve
 from train.measure.statistics import mean
-from train.run.models import longest_digits
+from train.measure.tables import rich_table
 
 EXTRA_DIGITS = range(4)
 """Accuracy is measured on up to N digits and on N+1, N+2 and N+3."""
 
 Distribution = Literal["mixture", "identical", "varying"]
-"""Kinds of held-out problems.
+"""How long the operands of held-out problems are.
 
 - ``"mixture"``: up to N digits, and the RL problems of N+k digits, as in training
 - ``"identical"``: both operands have exactly N+k digits (arXiv:2502.06533, Table 4)
@@ -33,11 +37,47 @@ _STREAM: dict[Distribution, tuple[int, ...]] = {"mixture": (), "identical": (1,)
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A kind of held-out problem.
+
+    :param extra: k of N+k digits; the mixture of k = 0 is operands of up to N digits
+    :param distribution: how long the operands are
+    """
+
+    extra: int
+    distribution: Distribution = "mixture"
+
+    @property
+    def name(self) -> str:
+        """``"<=N"``, ``"N+1"``, ...; ``"identical N"``, ``"identical N+1"``, ..."""
+        if self.distribution == "mixture":
+            return f"N+{self.extra}" if self.extra else "<=N"
+        return f"{self.distribution} N+{self.extra}" if self.extra else f"{self.distribution} N"
+
+    def problems(self, pretrained_digits: int, n_problems: int, seed: int) -> list[Problem]:
+        """Problems that no training run has seen: the test split.
+
+        :param pretrained_digits: N
+        :param n_problems: how many
+        :param seed: the same seed gives the same problems
+        """
+        rng = np.random.default_rng([seed, pretrained_digits, self.extra, *_STREAM[self.distribution]])
+        longest = pretrained_digits + self.extra
+        if self.distribution != "mixture":
+            sampler = ProblemSampler(longest, self.distribution, split="test")
+        elif self.extra == 0:
+            sampler = ProblemSampler(longest, "up_to", split="test")
+        else:
+            sampler = ProblemSampler(longest, "mixture", pretrained_digits=pretrained_digits, split="test")
+        return [sampler.sample(rng) for _ in range(n_problems)]
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Solved problems of one kind."""
 
-    problems: str
-    """Which kind, such as ``"N+1"``."""
+    kind: str
+    """The name of the kind, such as ``"N+1"``."""
     solved: int
     total: int
 
@@ -64,8 +104,8 @@ class Accuracy:
 class PassAtK:
     """The probability that at least one of k sampled completions of a problem is right."""
 
-    problems: str
-    """Which kind, such as ``"N+1"``."""
+    kind: str
+    """The name of the kind, such as ``"N+1"``."""
     k: int
     value: float
     """The unbiased estimate, 0 to 1."""
@@ -76,114 +116,155 @@ class PassAtK:
         return _percent(self.value, self.interval)
 
 
-def pass_at_k(problems: str, right: npt.ArrayLike, n: int, k: int) -> PassAtK:
+def pass_at_k(kind: str, right: npt.ArrayLike, n: int, k: int) -> PassAtK:
     """Unbiased estimate of pass@k, Chen et al. (2021), arXiv:2107.03374, Eq. 1: the mean over problems of
     ``1 - C(n - c, k) / C(n, k)``.
 
-    :param problems: which kind
+    :param kind: the name of the kind of problem
     :param right: c, how many of the ``n`` completions of each problem are right, ``(n_problems,)``
     :param n: completions of each problem
     :param k: 1 <= k <= n
     :raises ValueError: if ``k`` or an entry of ``right`` is out of range, or there is no problem
     """
     c = np.asarray(right)
-    check_count(len(c))
-    if not 1 <= k <= n:
-        raise ValueError(f"k must lie in 1..n = {n}, the samples of each problem, but it is {k}: draw more samples")
+    check_n_problems(len(c))
+    between("k", k, 1, n, "draw more samples")
     if c.min() < 0 or c.max() > n:
         raise ValueError(f"right must lie in 0..n = {n}, but it spans [{c.min()}, {c.max()}]: count each sample once")
     estimate = mean(1 - comb(n - c, k) / comb(n, k))
-    return PassAtK(problems, k, estimate.value, (estimate.low, estimate.high))
+    return PassAtK(kind, k, estimate.value, (estimate.low, estimate.high))
 
 
-def held_out_problems(digits: int, extra: int, count: int, seed: int, distribution: Distribution = "mixture") -> list[Problem]:
-    """Problems that no training run has seen: the test split.
+@dataclass(frozen=True)
+class Attempt:
+    """One completion of one problem."""
 
-    :param digits: N
-    :param extra: k; the mixture of k = 0 is operands of up to N digits
-    :param count: how many
-    :param seed: the same seed gives the same problems
-    :param distribution: how long the operands are
-    """
-    rng = np.random.default_rng([seed, digits, extra, *_STREAM[distribution]])
-    if distribution != "mixture":
-        sampler = ProblemSampler(digits + extra, distribution, split="test")
-    elif extra == 0:
-        sampler = ProblemSampler(digits, "up_to", split="test")
-    else:
-        sampler = ProblemSampler(digits + extra, "mixture", pretrained_digits=digits, split="test")
-    return [sampler.sample(rng) for _ in range(count)]
+    problem: Problem
+    completion: str
+    is_success: bool
+    """Whether the result line is right."""
+    max_tokens: int
+    """The budget, prompt and completion together."""
+
+    @property
+    def error(self) -> CompletionError | None:
+        """What is wrong; None if the result line is right."""
+        return completion_error(self.completion, *self.problem, self.max_tokens)
 
 
-def problems_name(extra: int, distribution: Distribution = "mixture") -> str:
-    """``"<=N"``, ``"N+1"``, ...; ``"identical N"``, ``"identical N+1"``, ..."""
-    if distribution == "mixture":
-        return f"N+{extra}" if extra else "<=N"
-    return f"{distribution} N+{extra}" if extra else f"{distribution} N"
+@dataclass(frozen=True)
+class Evaluation:
+    """The completions of a policy for problems of one kind."""
 
+    kind: Kind
+    n_samples: int
+    attempts: Sequence[Attempt]
+    """The samples of the first problem, then those of the second, ..."""
 
-def fitting_extras(policy: GPT2Policy, digits: int, extras: Iterable[int] = EXTRA_DIGITS) -> list[int]:
-    """Those k whose problems of N+k digits fit into the model's position table.
+    @property
+    def n_problems(self) -> int:
+        """How many problems there are."""
+        return len(self.attempts) // self.n_samples
 
-    :param policy: its model's table counts
-    :param digits: N
-    :param extras: which k
-    :raises TypeError, ValueError: if N is not a number of digits, or does not fit itself
-    """
-    check_digits("pretrained_digits", digits)
-    longest = longest_digits(int(policy.language_model.config.n_positions))
-    if digits > longest:
-        raise ValueError(
-            f"pretrained_digits must be at most {longest}, the digits that fit into the model's position table, "
-            f"but it is {digits}: lower it"
-        )
-    return [extra for extra in extras if digits + extra <= longest]
+    @property
+    def accuracy(self) -> Accuracy:
+        """Of single completions."""
+        return Accuracy(self.kind.name, sum(attempt.is_success for attempt in self.attempts), len(self.attempts))
+
+    def measures(self) -> dict[str, Accuracy | PassAtK]:
+        """Accuracy of single completions; pass@k, for powers of two and for all samples, of several."""
+        n = self.n_samples
+        if n == 1:
+            return {"accuracy": self.accuracy}
+        right = np.reshape([attempt.is_success for attempt in self.attempts], (self.n_problems, n)).sum(axis=1)
+        ks = sorted({2**power for power in range(n.bit_length())} | {n})
+        return {f"pass@{k}": pass_at_k(self.kind.name, right, n, k) for k in ks}
 
 
 def evaluate(
     policy: GPT2Policy,
-    digits: int,
-    count: int,
+    kind: Kind,
+    pretrained_digits: int,
+    n_problems: int,
     seed: int = 0,
+    n_samples: int = 1,
     deterministic: bool = True,
-    extras: Iterable[int] = EXTRA_DIGITS,
-) -> list[Accuracy]:
-    """Accuracy on up to N digits and on those N+k mixtures that fit into the model's position table.
+) -> Evaluation:
+    """Let a policy complete held-out problems.
 
     :param policy: what is measured
-    :param digits: N
-    :param count: problems of each kind
+    :param kind: of problems
+    :param pretrained_digits: N
+    :param n_problems: how many
     :param seed: of the problems
+    :param n_samples: completions of each problem
     :param deterministic: the most probable token (greedy), or a sample
+    :raises ValueError: if a number is out of range
+    """
+    check_n_problems(n_problems)
+    problems = [problem for problem in kind.problems(pretrained_digits, n_problems, seed) for _ in range(n_samples)]
+    max_tokens = budget(problems)
+    attempts = [
+        Attempt(problem, info["text"][len(prompt(*problem)) :], bool(info["is_success"]), max_tokens)
+        for problem, info in zip(problems, solve(policy, problems, deterministic), strict=True)
+    ]
+    return Evaluation(kind, n_samples, attempts)
+
+
+def accuracies(
+    policy: GPT2Policy,
+    pretrained_digits: int,
+    n_problems: int,
+    seed: int = 0,
+    extras: Iterable[int] = EXTRA_DIGITS,
+    distribution: Distribution = "mixture",
+) -> list[Accuracy]:
+    """Greedy accuracy on those kinds of problems that fit into the model's position table.
+
+    :param policy: what is measured
+    :param pretrained_digits: N
+    :param n_problems: of each kind
+    :param seed: of the problems
     :param extras: which k
+    :param distribution: how long the operands are
     :raises ValueError: if a number is out of range, or the position table is too short for N digits
     """
-    check_count(count)
-    accuracies = []
-    for extra in fitting_extras(policy, digits, extras):
-        infos = solve(policy, held_out_problems(digits, extra, count, seed), deterministic)
-        accuracies.append(Accuracy(problems_name(extra), sum(bool(info["is_success"]) for info in infos), count))
-    return accuracies
+    fitting = fitting_extras(policy, pretrained_digits, extras)
+    return [evaluate(policy, Kind(extra, distribution), pretrained_digits, n_problems, seed).accuracy for extra in fitting]
 
 
-def check_count(count: int) -> None:
+def fitting_extras(policy: GPT2Policy, pretrained_digits: int, extras: Iterable[int] = EXTRA_DIGITS) -> list[int]:
+    """Those k whose problems of N+k digits fit into the model's position table.
+
+    :param policy: its model's table counts
+    :param pretrained_digits: N
+    :param extras: which k
+    :raises TypeError, ValueError: if N is not a number of digits, or does not fit itself
+    """
+    check_digits("pretrained_digits", pretrained_digits)
+    longest = longest_digits(int(policy.language_model.config.n_positions))
+    if pretrained_digits > longest:
+        raise ValueError(
+            f"pretrained_digits must be at most {longest}, the digits that fit into the model's position table, "
+            f"but it is {pretrained_digits}: lower it"
+        )
+    return [extra for extra in extras if pretrained_digits + extra <= longest]
+
+
+def check_n_problems(n_problems: int) -> None:
     """Refuse what is not a number of problems.
 
     :raises ValueError: if it is less than 1
     """
-    if count < 1:
-        raise ValueError(f"problems must be >= 1, but it is {count}: pass a number of problems")
+    at_least("n_problems", n_problems, 1, "pass a number of problems")
 
 
-def table(title: str, columns: Mapping[str, Sequence[Accuracy | PassAtK]], caption: str = "95% Wilson intervals") -> Table:
-    """One row a kind of problem, one column a policy or a measure."""
-    result = Table(title=title, caption=caption)
-    result.add_column("digits")
-    for name in columns:
-        result.add_column(name, justify="right")
-    for row in zip(*columns.values(), strict=True):
-        result.add_row(row[0].problems, *(str(accuracy) for accuracy in row))
-    return result
+def accuracy_table(
+    title: str, columns: Mapping[str, Sequence[Accuracy | PassAtK]], caption: str = "95% Wilson intervals"
+) -> Table:
+    """One row per kind of problem, one column per policy or measure."""
+    rows = [[row[0].kind, *map(str, row)] for row in zip(*columns.values(), strict=True)]
+    return rich_table(title, ["digits", *columns], rows, caption)
 
 
 def _percent(value: float, interval: tuple[float, float]) -> str:

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from agents import PrioritizedKLPPO
 from agents.diagnostics import over_position
+from agents.weighting.signals import ReferenceCertainty
 from policies import GPT2Policy
 from policies.policy import entropy
-from train.measure.accuracy import evaluate, held_out_problems
+from train.measure.accuracy import Kind, accuracies
+from train.measure.inspection import Colour, complete, inspect
+from train.measure.pictures import draw_inspection
 from train.measure.solve import critical_probabilities, solve
 
 
@@ -29,7 +31,7 @@ class RolloutCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        if self.updates % self.every == 0:
+        if self.agent.updates_done % self.every == 0:
             self.act()
 
     def act(self) -> None:
@@ -37,66 +39,70 @@ class RolloutCallback(BaseCallback):
         raise NotImplementedError
 
     @property
-    def updates(self) -> int:
-        """How many rollouts have been learnt from."""
-        return updates_of(self.model)
+    def agent(self) -> PrioritizedKLPPO:
+        """The agent in training."""
+        assert isinstance(self.model, PrioritizedKLPPO)
+        return self.model
 
     @property
     def policy(self) -> GPT2Policy:
-        """The policy in training."""
-        policy = self.model.policy
-        assert isinstance(policy, GPT2Policy)
-        return policy
+        """Its policy."""
+        return self.agent.policy
 
-
-def updates_of(agent: BaseAlgorithm) -> int:
-    """How many rollouts an agent has learnt from; a saved agent knows it too."""
-    assert isinstance(agent, PrioritizedKLPPO)
-    return agent._n_updates // agent.n_epochs
+    def record_figure(self, name: str, figure: Figure) -> None:
+        """Log a picture, for TensorBoard alone."""
+        self.logger.record(name, LoggedFigure(figure, close=False), exclude=("stdout", "log", "json", "csv"))
 
 
 class AccuracyCallback(RolloutCallback):
     """``eval/accuracy_<=N``, ``eval/accuracy_N+1``, ...: greedy accuracy on held-out problems.
 
-    :param digits: N
+    :param pretrained_digits: N
     :param extras: which k of N+k; 0 is up to N
-    :param problems: of each kind
+    :param n_problems: of each kind
     :param every: rollouts between two evaluations
     :param seed: of the problems
     :param console: where to print a line for each evaluation
     """
 
     def __init__(
-        self, digits: int, extras: Sequence[int], problems: int, every: int, seed: int = 0, console: Console | None = None
+        self,
+        pretrained_digits: int,
+        extras: Sequence[int],
+        n_problems: int,
+        every: int,
+        seed: int = 0,
+        console: Console | None = None,
     ):
         super().__init__(every)
-        self.digits, self.extras, self.problems, self.seed, self.console = digits, extras, problems, seed, console
+        self.pretrained_digits, self.extras, self.n_problems = pretrained_digits, extras, n_problems
+        self.seed, self.console = seed, console
 
     def act(self) -> None:
-        accuracies = evaluate(self.policy, self.digits, self.problems, self.seed, extras=self.extras)
-        for accuracy in accuracies:
-            self.logger.record(f"eval/accuracy_{accuracy.problems}", accuracy.value)
+        found = accuracies(self.policy, self.pretrained_digits, self.n_problems, self.seed, self.extras)
+        for accuracy in found:
+            self.logger.record(f"eval/accuracy_{accuracy.kind}", accuracy.value)
         if self.console:
-            found = "  ".join(f"{accuracy.problems} {accuracy.value:4.0%}" for accuracy in accuracies)
-            self.console.print(f"rollout {self.updates + 1:4d}  accuracy  {found}")
+            shown = "  ".join(f"{accuracy.kind} {accuracy.value:4.0%}" for accuracy in found)
+            self.console.print(f"rollout {self.agent.updates_done + 1:4d}  accuracy  {shown}")
 
 
 class CriticalTokenCallback(RolloutCallback):
     """``critical/...``: probability of the right token at each critical position, and the mean over them.
 
-    :param digits: N
+    :param pretrained_digits: N
     :param extra: k, of the N+k problems to look at
-    :param problems: how many
+    :param n_problems: how many
     :param every: rollouts between two looks
     """
 
-    def __init__(self, digits: int, extra: int, problems: int = 32, every: int = 1):
+    def __init__(self, pretrained_digits: int, extra: int, n_problems: int = 32, every: int = 1):
         super().__init__(every)
-        self.digits = digits
-        self.held_out = held_out_problems(digits, extra, problems, seed=0)
+        self.pretrained_digits = pretrained_digits
+        self.problems = Kind(extra).problems(pretrained_digits, n_problems, seed=0)
 
     def act(self) -> None:
-        probabilities = critical_probabilities(self.policy, self.held_out, self.digits)
+        probabilities = critical_probabilities(self.policy, self.problems, self.pretrained_digits)
         for (line, operand, kind), probability in probabilities.items():
             self.logger.record(f"critical/line{line}_operand{operand}_{kind}", probability)
         self.logger.record("critical/mean", sum(probabilities.values()) / len(probabilities))
@@ -105,19 +111,19 @@ class CriticalTokenCallback(RolloutCallback):
 class SampleCallback(RolloutCallback):
     """``samples``: a few completions as text, with the first wrong token marked.
 
-    :param digits: N
+    :param pretrained_digits: N
     :param extra: k, of the N+k problems to solve
-    :param problems: how many
+    :param n_problems: how many
     :param every: rollouts between two looks
     """
 
-    def __init__(self, digits: int, extra: int, problems: int = 4, every: int = 10):
+    def __init__(self, pretrained_digits: int, extra: int, n_problems: int = 4, every: int = 10):
         super().__init__(every)
-        self.held_out = held_out_problems(digits, extra, problems, seed=0)
+        self.problems = Kind(extra).problems(pretrained_digits, n_problems, seed=0)
 
     def act(self) -> None:
         texts = []
-        for info in solve(self.policy, self.held_out):
+        for info in solve(self.policy, self.problems):
             a, b = info["operands"]
             verdict = "right" if info["is_success"] else "wrong"
             start = len(info["text"]) - len(info["text"].split("Target:", 1)[1])
@@ -131,35 +137,20 @@ class SampleCallback(RolloutCallback):
                 output.writer.add_text("samples", "\n\n".join(texts), self.num_timesteps)
 
 
-class PositionCallback(BaseCallback):
+class PositionCallback(RolloutCallback):
     """``position``, a picture: KL to the reference, entropy and weight of the KL over the position in the completion.
 
-    It shows a rollout as the update that followed saw it: means over the episodes that reach a position.
+    Means over the episodes of the rollout that reach a position.
 
     :param every: rollouts between two pictures
     """
 
     def __init__(self, every: int = 10):
-        super().__init__()
-        self.every = every
+        super().__init__(every)
 
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_start(self) -> None:
-        if (updates_of(self.model) - 1) % self.every == 0:
-            self.draw()
-
-    def _on_training_end(self) -> None:
-        self.draw()
-
-    def draw(self) -> None:
-        """The last rollout."""
-        assert isinstance(self.model, PrioritizedKLPPO)
-        buffer = self.model.rollout_buffer
-        if not buffer.mask.any():
-            return
-        tokens = buffer.token_batch(self.model.policy.temperature)
+    def act(self) -> None:
+        buffer = self.agent.rollout_buffer
+        tokens = buffer.token_batch(self.policy.temperature)
         quantities = {
             "KL to the reference (nats)": tokens.kl,
             "entropy of the policy (nats)": entropy(tokens.old_log_probs),
@@ -170,4 +161,29 @@ class PositionCallback(BaseCallback):
             axes.plot(over_position(tokens, values).cpu().numpy(), linewidth=0.8)
             axes.set_ylabel(label)
         axes.set_xlabel("position in the completion (tokens)")
-        self.logger.record("position", LoggedFigure(figure, close=False), exclude=("stdout", "log", "json", "csv"))
+        self.record_figure("position", figure)
+
+
+class InspectorCallback(RolloutCallback):
+    """``inspector``, a picture: the right solution of one held-out problem, its tokens coloured by some quantities.
+
+    It is the same problem all along, so that TensorBoard's slider shows where the policy moves. Certainty, and with it the
+    prioritized weight, stands still there: it is the frozen reference's.
+
+    :param pretrained_digits: N
+    :param extra: k, of the N+k problem to look at
+    :param every: rollouts between two pictures
+    :param colours: the quantities, a panel each
+    """
+
+    def __init__(self, pretrained_digits: int, extra: int, every: int = 10, colours: Sequence[Colour] = ("kl", "weight")):
+        super().__init__(every)
+        self.pretrained_digits, self.colours = pretrained_digits, colours
+        (self.problem,) = Kind(extra).problems(pretrained_digits, 1, seed=0)
+
+    def act(self) -> None:
+        certainty = ReferenceCertainty(self.agent.certainty, self.agent.certainty_temperature)
+        tokens = complete(self.policy, self.problem)
+        weighting = self.agent.weighting.kl
+        inspection = inspect(self.policy, self.problem, tokens, self.pretrained_digits, weighting, certainty)
+        self.record_figure("inspector", draw_inspection(inspection, self.colours))

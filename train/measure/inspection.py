@@ -1,27 +1,21 @@
 """What a policy and its reference make of every token of a completion, and the scales on which it is coloured."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from addition_gym import PAD_TOKEN_ID, decode, encode, prompt, solution
 from addition_gym.scratchpad import answer, critical_tokens, first_error, is_correct
-from agents import PrioritizedKLPPO
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.token_batch import TokenBatch
-from agents.weighting.weightings import Weighting, certainty_power
+from agents.weighting.weightings import Weighting
 from policies import GPT2Policy
 from policies.policy import entropy
 from train.measure.solve import Problem, budget, solve
-from train.run.checkpoints import checkpoints
-from train.run.models import AGENT, load_policy, resolve_model
 
 Completion = Literal["solution", "greedy", "sampled"]
 Colour = Literal["certainty", "entropy", "surprisal", "kl", "weight", "value", "advantage"]
@@ -70,17 +64,6 @@ def rgb(shade: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-class Checkpoint(NamedTuple):
-    """A model at some time of its training."""
-
-    name: str
-    policy: GPT2Policy
-    weighting: Weighting
-    """Of the KL penalty it is trained with."""
-    certainty: ReferenceCertainty
-    is_agent: bool
-
-
 @dataclass(frozen=True)
 class Inspection:
     """A completion of T tokens over a vocabulary of size V. Position t is the state before a token, and that token."""
@@ -122,52 +105,6 @@ class Inspection:
         if error == len(self.tokens):
             return f"{judged}; out of budget after {error} tokens"
         return f"{judged}; first error at token {error}: {decode(self.tokens[[error]])!r} where {right[error]!r} is right"
-
-
-def load_checkpoint(model: str | Path) -> Checkpoint:
-    """A model as it is, with what its KL penalty looks at; a pre-trained one gets the paper's, ``J ** 150``.
-
-    :param model: as for :func:`train.run.models.resolve_model`
-    :raises ValueError: if there is no such model
-    """
-    path = resolve_model(model)
-    if path.suffix != ".zip":
-        return Checkpoint("pre-trained", load_policy(path), certainty_power(150.0), ReferenceCertainty(), is_agent=False)
-    agent = PrioritizedKLPPO.load(path, device="cpu")
-    certainty = ReferenceCertainty(agent.certainty, agent.certainty_temperature)
-    return Checkpoint(f"{agent.num_timesteps:,} tokens", agent.policy, agent.token_weights.kl, certainty, is_agent=True)
-
-
-def run_checkpoints(run: Path) -> list[Path]:
-    """The agents of a run, oldest first: ``checkpoints/agent_<timesteps>.zip``, and ``agent.zip`` as the last if it is done.
-
-    :raises ValueError: if there are none
-    """
-    paths = checkpoints(run / "checkpoints")
-    if (run / AGENT).is_file():
-        paths = [*paths[:-1], run / AGENT]  # the last checkpoint is the same agent
-    if not paths:
-        raise ValueError(
-            f"run must be a run folder with agents, but {str(run)!r} holds neither {AGENT} nor checkpoints/agent_*.zip: "
-            "check the path, or lower --checkpoint-every of train.ppo"
-        )
-    return paths
-
-
-def load_run(run: Path) -> Iterator[Checkpoint]:
-    """The model a run started from, then its agents, one in memory at a time.
-
-    :raises ValueError: as :func:`run_checkpoints`
-    """
-    paths = run_checkpoints(run)
-    start = load_checkpoint(paths[0])
-    start.policy.language_model.load_state_dict(start.policy.reference.state_dict())
-    for parameter in start.policy.value_net[-1].parameters():
-        nn.init.zeros_(parameter)
-    yield start._replace(name="start")
-    for path in paths:
-        checkpoint = load_checkpoint(path)
-        yield checkpoint._replace(name=f"end, {checkpoint.name}") if path.name == AGENT else checkpoint
 
 
 def complete(policy: GPT2Policy, problem: Problem, completion: Completion = "solution") -> npt.NDArray[np.int64]:

@@ -1,15 +1,28 @@
-"""A text as a picture, every token coloured."""
+"""Colours, and texts as pictures, every token coloured."""
 
 from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from train.measure.inspection import rgb
+from train.measure.inspection import QUANTITIES, Colour, Inspection, rgb
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+"""Okabe and Ito's: the colour-blind tell them apart, and they differ in lightness."""
+STYLES = (
+    ("#0072B2", "-"),
+    ("#D55E00", "--"),
+    ("#009E73", "-."),
+    ("#CC79A7", ":"),
+    ("#E69F00", (0, (5, 1))),
+    ("#56B4E9", (0, (1, 1))),
+)
+"""Colour and dash of the curves of a picture, one per arm: the dashes are for grey paper."""
 
 
 def draw_text(axes: Axes, text: str, shades: Sequence[float], boxed: Collection[int] = (), crossed: int = -1) -> None:
-    """A text, one cell a token.
+    """A text, one cell per token.
 
     :param axes: is cleared of its frame
     :param text: of T tokens
@@ -37,3 +50,23 @@ def draw_text(axes: Axes, text: str, shades: Sequence[float], boxed: Collection[
     axes.set(xlim=(-0.2, width + 0.2), ylim=(-row - 1.2, 0.2))
     axes.set_aspect(1.8)
     axes.axis("off")
+
+
+def draw_inspection(inspection: Inspection, colours: Sequence[Colour]) -> Figure:
+    """The text once for every quantity; critical tokens are boxed.
+
+    :param inspection: of a completion
+    :param colours: the quantities
+    :return: a figure of one panel each, one below the other
+    """
+    height = inspection.text.count("\n") + 1
+    figure = Figure(figsize=(9, 0.25 * (height + 1) * len(colours)), layout="constrained")
+    for axes, colour in zip(figure.subplots(len(colours), squeeze=False)[:, 0], colours, strict=True):
+        quantity = QUANTITIES[colour]
+        shades = [quantity.shade(float(value)) for value in inspection.quantities[colour][: len(inspection.text)]]
+        draw_text(axes, inspection.text, shades, inspection.critical)
+        ends = {"white": quantity.plain, "orange": quantity.orange, "blue": quantity.blue}
+        scale = ", ".join(f"{name} {end:g}" for name, end in ends.items() if end is not None)
+        a, b = inspection.problem
+        axes.set_title(f"{a}+{b}, {quantity.label} ({scale})", loc="left", fontsize=9)
+    return figure

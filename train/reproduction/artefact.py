@@ -8,7 +8,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from train.run.run import versions, write_rows
+from train.measure.tables import markdown_table
+from train.run.files import write_rows
+from train.run.provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Artefact:
         write_rows(folder / f"{name}.csv", self.rows)
         self.figure.savefig(folder / f"{name}.png", dpi=150)
         plt.close(self.figure)
-        made = ", ".join(f"{package} {version}" for package, version in versions().items())
-        parts = [f"## {self.title}", self.caption, markdown(self.table), f"![{self.title}]({name}.png)"]
+        made = ", ".join(f"{package} {version}" for package, version in provenance().items())
+        table = markdown_table(self.table[0], self.table[1:]).strip() if self.table else ""
+        parts = [f"## {self.title}", self.caption, table, f"![{self.title}]({name}.png)"]
         parts.append(f"Made by `{command}` in {seconds / 60:.1f} minutes, without what was there before; {made}.")
         (folder / f"{name}.md").write_text("\n\n".join(part for part in parts if part) + "\n")
 
@@ -54,11 +57,3 @@ def write_index(folder: Path, scale: str, names: Iterable[str]) -> None:
         f"# arXiv:2502.06533 at the {scale} scale\n\nMade by `python -m train.reproduce`; the numbers are in the CSV files.\n"
     )
     (folder / "README.md").write_text("\n".join([head, *pages]))
-
-
-def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A header and rows as a Markdown table; nothing for nothing."""
-    if not table:
-        return ""
-    lines = [table[0], ["---"] * len(table[0]), *table[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

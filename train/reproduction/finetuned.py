@@ -1,18 +1,18 @@
 """Figures that need fine-tuning: Figs. 3, 4, 6 and 7, and the other checks."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 
-from train.measure.accuracy import problems_name
+from train.measure.accuracy import Kind
+from train.measure.pictures import STYLES
 from train.measure.statistics import Estimate, interquartile_mean
 from train.ppo import PPOArgs
 from train.reproduction.artefact import Artefact
-from train.reproduction.bands import STYLES, draw_bands, read_curve
+from train.reproduction.bands import draw_bands
 from train.reproduction.workshop import Workshop
+from train.run.run import FinishedRun
 
 SUCCESS = "rollout/success_rate"
 KL = "objective/kl"
@@ -21,7 +21,7 @@ EXPONENTS = (1.0, 10.0, 150.0, 500.0, 1000.0, 10000.0)
 COMMAS = [(line, operand) for line in (1, 2, 3) for operand in (1, 2)]
 """The six critical commas of Fig. 7."""
 STANDARD, PRIORITIZED, NO_KL = "standard", "prioritized", "no KL"
-Runs = Mapping[str, Sequence[Path]]
+Runs = Mapping[str, Sequence[FinishedRun]]
 Rows = list[dict[str, Any]]
 
 
@@ -30,29 +30,28 @@ def arms(workshop: Workshop, **fields: Mapping[str, object]) -> dict[str, PPOArg
     return {name.replace("_", " "): workshop.arm(**differences) for name, differences in fields.items()}  # type: ignore[arg-type]
 
 
-def train(workshop: Workshop, wanted: Mapping[str, PPOArgs]) -> dict[str, list[Path]]:
-    """The run folders of each arm."""
+def train(workshop: Workshop, wanted: Mapping[str, PPOArgs]) -> dict[str, list[FinishedRun]]:
+    """The runs of each arm."""
     return dict(zip(wanted, workshop.runs(list(wanted.values())), strict=True))
 
 
-def final_accuracy(runs: Sequence[Path], problems: str) -> Estimate:
+def final_accuracy(runs: Sequence[FinishedRun], kind: str) -> Estimate:
     """Greedy accuracy after training, 0 to 100: interquartile mean over runs.
 
     :param runs: of one arm
-    :param problems: such as ``"N+1"``
+    :param kind: of problems, such as ``"N+1"``
     """
-    results = [json.loads((run / "results.json").read_text()) for run in runs]
-    return interquartile_mean([100 * result["after"][problems]["accuracy"] for result in results])
+    return interquartile_mean([100 * run.accuracy(kind) for run in runs])
 
 
-def last(runs: Sequence[Path], column: str) -> Estimate:
+def last(runs: Sequence[FinishedRun], column: str) -> Estimate:
     """Interquartile mean over runs of what they logged last."""
-    return interquartile_mean([read_curve(run, column)[1][-1] for run in runs])
+    return interquartile_mean([run.progress.curve(column)[1][-1] for run in runs])
 
 
 def finals(found: Runs, extra: int) -> str:
     """What every arm ends with, in words."""
-    longer, shorter = problems_name(extra), problems_name(0)
+    longer, shorter = Kind(extra).name, Kind(0).name
     return "; ".join(
         f"{arm} {final_accuracy(runs, longer):.1f} on {longer} digits and {final_accuracy(runs, shorter):.1f} on {shorter}"
         for arm, runs in found.items()
@@ -70,7 +69,7 @@ def fig_3(workshop: Workshop) -> Artefact:
     scale = workshop.scale
     extra = scale.comparison_extra_digits
     fields = {"weighting": "uniform", "kl_coef": scale.comparison_kl_coef, "extra_digits": extra}
-    found = train(workshop, {f"N = {digits}": workshop.arm(digits, **fields) for digits in scale.digits})
+    found = train(workshop, {f"N = {digits}": workshop.arm(digits, **fields) for digits in scale.pretrained_digits})
     figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
     rows = draw_bands(axes, found, SUCCESS)
     axes.set(xlabel="episodes", ylabel=f"success on N+{extra} digits, sampled (0 to 1)", ylim=(-0.03, 1.03))
@@ -83,7 +82,7 @@ def fig_3(workshop: Workshop) -> Artefact:
     return Artefact("Figure 3: learning curves by N of the pre-training", caption, rows, figure)
 
 
-def _standard_and_prioritized(workshop: Workshop) -> dict[str, list[Path]]:
+def _standard_and_prioritized(workshop: Workshop) -> dict[str, list[FinishedRun]]:
     wanted = {STANDARD: {"weighting": "uniform"}, PRIORITIZED: {"weighting": "prioritized"}}
     return train(workshop, arms(workshop, **wanted))
 
@@ -134,7 +133,7 @@ def fig_7(workshop: Workshop) -> Artefact:
     return Artefact("Figure 7: the six critical commas", caption, rows, figure)
 
 
-def _exponents(workshop: Workshop) -> dict[str, list[Path]]:
+def _exponents(workshop: Workshop) -> dict[str, list[FinishedRun]]:
     wanted = {"0": workshop.arm(weighting="uniform")}
     wanted |= {f"{exponent:g}": workshop.arm(weighting="prioritized", kl_exponent=exponent) for exponent in EXPONENTS}
     return train(workshop, {**wanted, NO_KL: workshop.arm(weighting="none", kl_coef=0.0)})
@@ -154,16 +153,16 @@ def _draw_estimates(
 def fig_6(workshop: Workshop) -> Artefact:
     """Exponents over several orders of magnitude."""
     found, extra = _exponents(workshop), workshop.scale.ppo.extra_digits
-    longer, shorter = problems_name(extra), problems_name(0)
+    longer, shorter = Kind(extra).name, Kind(0).name
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     rows = draw_bands(left, {arm: runs for arm, runs in found.items() if arm not in ("150", "500")}, SUCCESS)
     left.set(xlabel="episodes", ylabel=f"success on {longer} digits, sampled (0 to 1)")
     left.legend(title="exponent")
-    for style, problems in enumerate((longer, shorter)):
-        values = [final_accuracy(runs, problems) for runs in found.values()]
-        _draw_estimates(right, list(found), values, style, f"{problems} digits")
+    for style, kind in enumerate((longer, shorter)):
+        values = [final_accuracy(runs, kind) for runs in found.values()]
+        _draw_estimates(right, list(found), values, style, f"{kind} digits")
         rows += [
-            {"arm": arm, "column": f"final accuracy {problems}", "runs": len(runs), **vars(value)}
+            {"arm": arm, "column": f"final accuracy {kind}", "runs": len(runs), **vars(value)}
             for (arm, runs), value in zip(found.items(), values, strict=True)
         ]
     right.set(ylabel="greedy accuracy at the end (%)", ylim=(-3, 103))
@@ -182,7 +181,7 @@ def _same_columns(rows: Rows) -> Rows:
     return [{name: row.get(name, "") for name in names} for row in rows]
 
 
-def check_2(workshop: Workshop) -> Artefact:
+def weights_by_exponent(workshop: Workshop) -> Artefact:
     """Exponents from 1 to 10000, and the weights they produce."""
     found = {arm: runs for arm, runs in _exponents(workshop).items() if arm != NO_KL}
     measures = {
@@ -209,7 +208,7 @@ def check_2(workshop: Workshop) -> Artefact:
     return Artefact("Check 2: what an exponent does to the weights", caption, rows, figure)
 
 
-def check_3(workshop: Workshop) -> Artefact:
+def kl_over_training(workshop: Workshop) -> Artefact:
     """KL to the reference over training, with and without prioritisation."""
     found = {**_standard_and_prioritized(workshop), **train(workshop, {NO_KL: workshop.arm(weighting="none", kl_coef=0.0)})}
     figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
@@ -224,7 +223,7 @@ def check_3(workshop: Workshop) -> Artefact:
     return Artefact("Check 3: KL to the reference over training", caption, rows, figure)
 
 
-def check_4(workshop: Workshop) -> Artefact:
+def failure_signatures(workshop: Workshop) -> Artefact:
     """Failure signatures side by side."""
     found = train(
         workshop,

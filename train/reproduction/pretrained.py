@@ -13,14 +13,13 @@ from addition_gym.scratchpad import critical_tokens
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from policies import GPT2Policy
-from train.measure.accuracy import Accuracy, Distribution, held_out_problems
+from train.measure.accuracy import Accuracy, Distribution, Kind
 from train.measure.inspection import Completion, Inspection, complete, inspect
-from train.measure.pictures import draw_text
+from train.measure.pictures import STYLES, draw_text
 from train.measure.solve import Problem
 from train.measure.statistics import mean
 from train.reproduction import paper
 from train.reproduction.artefact import Artefact
-from train.reproduction.bands import STYLES
 from train.reproduction.workshop import Workshop
 
 GENERATIONS = 50
@@ -53,7 +52,7 @@ def table_1(workshop: Workshop) -> Artefact:
     """How much less certain a pre-trained model is on critical tokens than elsewhere."""
     rows, table = [], [["N", "critical", "non-critical, mean", "non-critical, minimum"]]
     for digits in workshop.scale.certainty_digits:
-        problems = held_out_problems(digits, 1, GENERATIONS, seed=0)
+        problems = Kind(1).problems(digits, GENERATIONS, seed=0)
         gaps = [certainty_gaps(read(workshop.policy(digits), problem, digits, "greedy")) for problem in problems]
         found = {
             "critical": mean([np.mean(critical) for critical, _ in gaps if critical]),
@@ -95,12 +94,12 @@ def digits_of(rows: Sequence[dict[str, object]]) -> list[object]:
 
 
 def _accuracies(workshop: Workshop, distribution: Distribution) -> dict[int, list[Accuracy]]:
-    return {digits: workshop.accuracies(digits, distribution) for digits in workshop.scale.digits}
+    return {digits: workshop.accuracies(digits, distribution) for digits in workshop.scale.pretrained_digits}
 
 
 def _accuracy_rows(found: dict[int, list[Accuracy]]) -> list[dict[str, object]]:
     return [
-        {"digits": digits, "problems": accuracy.problems, "extra_digits": extra, **accuracy.as_dict()}
+        {"digits": digits, "kind": accuracy.kind, "extra_digits": extra, **accuracy.as_dict()}
         for digits, accuracies in found.items()
         for extra, accuracy in enumerate(accuracies)
     ]
@@ -149,7 +148,7 @@ def _accuracy_table(workshop: Workshop, number: int, distribution: Distribution,
         f"N = {digits}: {', '.join(f'{value:.1f}' for value, _ in row)}" for digits, row in paper.ACCURACY[distribution].items()
     )
     caption = (
-        f"Accuracy of the pre-trained models before RL, in per cent, on {workshop.problems} held-out problems of each kind, "
+        f"Accuracy of the pre-trained models before RL, in per cent, on {workshop.n_problems} held-out problems of each kind, "
         f"greedy, with 95% Wilson intervals. {meaning} On N, N+1, N+2 and N+3 digits, ours: {ours}. The paper: {published}."
     )
     title = f"Table {number}: accuracy before RL, {distribution} digits"
@@ -192,7 +191,7 @@ def fig_5(workshop: Workshop) -> Artefact:
     """Outputs on N+1 digits, every token coloured by certainty."""
     digits = workshop.scale.focus
     policy = workshop.policy(digits)
-    found = [read(policy, problem, digits, "greedy") for problem in held_out_problems(digits, 1, SHOWN, 0, "identical")]
+    found = [read(policy, problem, digits, "greedy") for problem in Kind(1, "identical").problems(digits, SHOWN, seed=0)]
     figure, panels = plt.subplots(SHOWN, 1, figsize=(9, 3 * SHOWN), layout="constrained")
     rows = []
     for axes, inspection in zip(panels, found, strict=True):
@@ -224,7 +223,7 @@ def aligned_problems(digits: int, count: int) -> list[Problem]:
     return problems
 
 
-def check_1(workshop: Workshop) -> Artefact:
+def certainty_by_position(workshop: Workshop) -> Artefact:
     """Certainty against entropy, by position in the scratchpad."""
     digits = workshop.scale.focus
     policy, problems = workshop.policy(digits), aligned_problems(digits + 1, ALIGNED_PROBLEMS)

@@ -16,14 +16,14 @@ class Scale:
     """A size of model, and what belongs to it."""
 
     name: ScaleName
-    digits: tuple[int, ...]
+    pretrained_digits: tuple[int, ...]
     """N of the models of Tables 4 and 5 and Figs. 2 and 3."""
     certainty_digits: tuple[int, ...]
     """N of the models of Table 1."""
     focus: int
     """N of the model of all other figures and checks."""
     pretrain: PretrainArgs
-    """But for its ``digits``."""
+    """But for N, its ``digits``."""
     ppo: PPOArgs
     """Of Figs. 4, 6 and 7 and the checks, but for model, seed, weighting and exponent."""
     comparison_kl_coef: float
@@ -35,7 +35,7 @@ class Scale:
 SCALES: dict[ScaleName, Scale] = {
     "tiny": Scale(
         "tiny",
-        digits=(3, 4, 5),
+        pretrained_digits=(3, 4, 5),
         certainty_digits=(3, 4, 5),
         focus=5,
         pretrain=pretrain.PRESETS["tiny"],
@@ -47,7 +47,7 @@ SCALES: dict[ScaleName, Scale] = {
     ),
     "nano": Scale(
         "nano",
-        digits=(5, 6, 7),
+        pretrained_digits=(5, 6, 7),
         certainty_digits=(5, 6, 7),
         focus=7,
         pretrain=dataclasses.replace(pretrain.PRESETS["paper"], n_layer=6, n_head=6, n_embd=384),
@@ -57,7 +57,7 @@ SCALES: dict[ScaleName, Scale] = {
     ),
     "paper": Scale(
         "paper",
-        digits=(7, 9, 11, 13),
+        pretrained_digits=(7, 9, 11, 13),
         certainty_digits=(3, 5, 7),
         focus=7,
         pretrain=pretrain.PRESETS["paper"],

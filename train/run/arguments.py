@@ -17,7 +17,7 @@ def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | N
         ``preset``
     :param description: what ``--help`` says
     :param argv: the command line, ``sys.argv`` by default
-    :raises ValueError: if other arguments stand beside ``--resume``, which goes on with a run's own
+    :raises ValueError: if other arguments stand beside ``--resume``, which takes a run's own
     """
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", choices=tuple(presets), default=next(iter(presets)))
@@ -28,11 +28,36 @@ def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | N
     return args
 
 
+def to_flags(args: Any, presets: Mapping[str, Any]) -> list[str]:
+    """The shortest command line that :func:`parse` reads back as these arguments, wherever the run may be.
+
+    :param args: a dataclass of booleans, numbers, strings, ``None`` and tuples of these, and the paths ``run_folder`` and
+        ``resume``, which are left out
+    :param presets: as for :func:`parse`
+    """
+    default, flags = presets[args.preset], []
+    for field in dataclasses.fields(args):
+        name, value = field.name.replace("_", "-"), getattr(args, field.name)
+        if field.name in ("run_folder", "resume"):
+            continue
+        if field.name == "preset":
+            flags += [] if value == next(iter(presets)) else [f"--preset={value}"]
+        elif value == getattr(default, field.name):
+            continue
+        elif isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, tuple):
+            flags += [f"--{name}", *map(str, value)]
+        else:
+            flags.append(f"--{name}={value}")
+    return flags
+
+
 def _check_alone(args: Any, default: Any) -> None:
     for field in dataclasses.fields(args):
         value = getattr(args, field.name)
         if field.name != "resume" and value != getattr(default, field.name):
             raise ValueError(
-                f"{field.name} must not stand beside resume, which goes on with the arguments of that run, but it is "
+                f"{field.name} must not stand beside resume, which takes the arguments of that run, but it is "
                 f"{value!r}: leave it out, or start a new run"
             )

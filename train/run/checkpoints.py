@@ -1,143 +1,152 @@
-"""Checkpoints of fine-tuning, and how a run goes on from them: bit for bit on one CPU thread."""
+"""Checkpoints: the files that an unfinished run resumes from."""
 
-import csv
 import re
 import tempfile
-from itertools import takewhile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
-from torch.utils.tensorboard import SummaryWriter
 
 from agents import PrioritizedKLPPO
-from agents.training_state import TrainingState
-from train.measure.callbacks import updates_of
-from train.run.files import newest_sound, replacing
-from train.run.models import AGENT
-from train.stop_signals import StopSignals
+from train.run.files import replacing
+from train.run.process import StopSignals
 
-STEP = "time/total_timesteps"
-_CHECKPOINT = re.compile(r"agent_\d+\.zip")
+FOLDER = "checkpoints"
+"""In a run folder."""
+AGENT = "agent.zip"
+"""The agent at the end of a fine-tuning run, in its run folder."""
+
+Content = TypeVar("Content")
 
 
-class CheckpointCallback(BaseCallback):
-    """Saves the agent between an update and the next rollout, as ``<folder>/agent_<timesteps>.zip``, and keeps the last ones.
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a run: ``checkpoints/<name>_<number><suffix>`` in its folder. Each is there whole or not at all.
 
-    A file is there whole or not at all. A signal lets the rollout and the update under way end, then the agent is saved, and
-    training stops (:class:`train.stop_signals.Interrupted`). The last update is saved by whoever calls ``learn``, when it has
-    been logged.
-
-    :param folder: is made within the run folder, which must be there
-    :param every: updates between two checkpoints
+    :param run: the run folder, which must be there; the folder within it is made
+    :param suffix: of the files, such as ``".zip"``
     :param keep: how many stay
-    :param signals: that stop the run
     """
 
-    def __init__(self, folder: Path, every: int, keep: int, signals: StopSignals):
-        super().__init__()
-        self.folder, self.every, self.keep, self.signals = folder, every, keep, signals
+    run: Path
+    suffix: str
+    keep: int = 5
 
-    def _on_training_start(self) -> None:
-        assert isinstance(self.model, PrioritizedKLPPO)
-        if self.model.training_state is not None:  # the run goes on, and so does its clock
-            self.model.start_time -= round(self.model.training_state.seconds * 1e9)
-            self.model._num_timesteps_at_start = 0
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_start(self) -> None:
-        updates = updates_of(self.model)
-        if updates and (updates % self.every == 0 or self.signals.received):
-            self.save()
-        self.signals.check()
-
-    def save(self) -> None:
-        """Write a checkpoint, and remove the oldest beyond ``keep``."""
-        assert isinstance(self.model, PrioritizedKLPPO)
-        self.model.training_state = TrainingState.of(self.model)
-        save(self.model, self.folder / f"agent_{self.model.num_timesteps}.zip")
-        for old in checkpoints(self.folder)[: -self.keep]:
-            old.unlink()
+    def paths(self) -> list[Path]:
+        """The oldest first: by name, then by number."""
+        name = re.compile(rf"([a-z]+)_(\d+){re.escape(self.suffix)}")
+        found = [
+            (match[1], int(match[2]), path) for path in (self.run / FOLDER).glob("*") if (match := name.fullmatch(path.name))
+        ]
+        return [path for _, _, path in sorted(found)]
 
     def newest(self) -> Path | None:
-        """The newest checkpoint."""
-        return next(reversed(checkpoints(self.folder)), None)
+        """The last one that was written."""
+        return next(reversed(self.paths()), None)
+
+    def save(self, name: str, number: int, write: Callable[[Path], None]) -> None:
+        """Write a checkpoint, and remove the oldest beyond ``keep``.
+
+        :param write: writes the file
+        :raises CannotWrite: as :func:`train.run.files.replacing`
+        """
+        path = self.run / FOLDER / f"{name}_{number}{self.suffix}"
+        with replacing(path) as temporary:
+            path.parent.mkdir(exist_ok=True)
+            write(temporary)
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
 
 
-def save(agent: PrioritizedKLPPO, path: Path) -> None:
-    """Save an agent; its folder is made if that of the run is there.
+def newest_sound(paths: Sequence[Path], load: Callable[[Path], Content]) -> Content | None:
+    """The newest checkpoint that can be read. Damaged ones are named in a warning and renamed to ``*.damaged``.
+
+    :param paths: of the checkpoints, the oldest first
+    :param load: reads one
+    :return: None if there is none
+    :raises ValueError: if there are some, and none can be read; nothing is renamed then
+    """
+    damaged: dict[Path, Exception] = {}
+    for path in reversed(paths):
+        try:
+            content = load(path)
+        except Exception as error:  # a damaged pickle raises anything
+            damaged[path] = error
+            continue
+        for bad, reason in damaged.items():
+            aside = bad.rename(bad.with_name(f"{bad.name}.damaged"))
+            warnings.warn(f"{bad} cannot be read, so it is now {aside.name}, and {path} is taken: {reason!r}", stacklevel=3)
+        return content
+    if damaged:
+        raise ValueError(
+            f"resume must be a run with a checkpoint that can be read, but {', '.join(map(str, damaged))} cannot "
+            f"({next(iter(damaged.values()))!r}): restore one from a copy, or remove them all to start this run again"
+        )
+    return None
+
+
+def agents_of(run: Path) -> list[Path]:
+    """The agents in the folder of a fine-tuning run, the oldest first; that of the end is the last."""
+    return Checkpoints(run, ".zip").paths() + [path for path in [run / AGENT] if path.is_file()]
+
+
+def load_newest_agent(run: Path, device: str) -> PrioritizedKLPPO | None:
+    """The newest agent of a fine-tuning run that can be read, without an environment.
+
+    :return: None if there is none
+    :raises ValueError: as :func:`newest_sound`, which also says what becomes of damaged ones
+    """
+    return newest_sound(agents_of(run), lambda path: PrioritizedKLPPO.load(path, device=device))
+
+
+def save_agent(agent: PrioritizedKLPPO, path: Path) -> None:
+    """Save an agent with all it needs to resume, whole or not at all.
 
     :raises CannotWrite: as :func:`train.run.files.replacing`
     """
     with replacing(path) as temporary:
-        path.parent.mkdir(exist_ok=True)
-        with temporary.open("wb") as file:
-            agent.save(file)
+        _write(agent, temporary)
 
 
 def rescue(agent: PrioritizedKLPPO) -> Path | None:
     """Save an agent in the system's temporary folder. :return: where, None if that failed too"""
     try:
         path = Path(tempfile.mkdtemp(prefix="agent-")) / AGENT
-        save(agent, path)
+        save_agent(agent, path)
     except OSError:
         return None
     return path
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Those of a folder, the oldest first."""
-    found = [path for path in folder.glob("agent_*.zip") if _CHECKPOINT.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.stem.split("_")[1]))
+def _write(agent: PrioritizedKLPPO, path: Path) -> None:
+    with path.open("wb") as file:
+        agent.save_checkpoint(file)
 
 
-def load_newest(folder: Path, device: str) -> PrioritizedKLPPO | None:
-    """The agent of the newest checkpoint that can be read, without an environment.
+class CheckpointCallback(BaseCallback):
+    """Saves the agent between an update and the next rollout, as ``checkpoints/agent_<timesteps>.zip``.
 
-    :param folder: of the checkpoints
-    :return: None if there is none
-    :raises ValueError: as :func:`train.run.files.newest_sound`, which also says what becomes of damaged ones
+    A signal lets the rollout and the update under way end, then the agent is saved, and training stops
+    (:class:`train.run.process.Interrupted`). The last update is saved by whoever calls ``learn``, when it has been logged.
+
+    :param checkpoints: of the run
+    :param every: updates between two checkpoints
+    :param signals: that stop the run
     """
-    return newest_sound(checkpoints(folder), lambda path: PrioritizedKLPPO.load(path, device=device))
 
+    def __init__(self, checkpoints: Checkpoints, every: int, signals: StopSignals):
+        super().__init__()
+        self.checkpoints, self.every, self.signals = checkpoints, every, signals
 
-class _Board(TensorBoardOutputFormat):
-    """As SB3's, and what older events tell about later steps is dropped."""
+    def _on_step(self) -> bool:
+        return True
 
-    def __init__(self, folder: Path, last: int):
-        self.writer = SummaryWriter(log_dir=str(folder), purge_step=last + 1)
-        self._is_closed = False
-
-
-def run_logger(folder: Path, resumed_at: int = 0) -> Logger:
-    """``progress.csv`` and TensorBoard events in a run folder.
-
-    :param folder: the run folder
-    :param resumed_at: timesteps of the checkpoint that the run goes on from: what was logged after it is dropped
-    :raises ValueError: if ``progress.csv`` is damaged, which a line that was cut short at its end is not
-    """
-    path = folder / "progress.csv"
-    rows = _rows(path, resumed_at)
-    with replacing(path) as temporary:
-        table = CSVOutputFormat(str(temporary))  # its file stays open when it is renamed
-        for row in rows:
-            table.write(row, {})
-    return Logger(str(folder), [table, _Board(folder, resumed_at)])
-
-
-def _rows(path: Path, last: int) -> list[dict[str, float]]:
-    """Those up to a step; the row of the last update, which comes behind the last step, does not name it again."""
-    if not path.is_file():
-        return []
-    text = path.read_text()
-    lines = text[: text.rfind("\n") + 1].splitlines()  # without a line that was cut short
-    try:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
-    except (ValueError, TypeError, csv.Error) as error:
-        raise ValueError(
-            f"resume must be a run with a sound table, but {str(path)!r} is damaged ({error}): mend it, or move it away to go "
-            "on without the rows so far"
-        ) from error
-    return list(takewhile(lambda row: row.get(STEP, 0) <= last, rows))
+    def _on_rollout_start(self) -> None:
+        agent = self.model
+        assert isinstance(agent, PrioritizedKLPPO)
+        if agent.updates_done and (agent.updates_done % self.every == 0 or self.signals.received):
+            self.checkpoints.save("agent", agent.num_timesteps, lambda path: _write(agent, path))
+        self.signals.check()

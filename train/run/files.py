@@ -1,13 +1,12 @@
 """Files that are there whole or not at all."""
 
+import csv
+import json
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
-
-Content = TypeVar("Content")
+from typing import Any
 
 
 class CannotWrite(OSError):  # noqa: N818
@@ -45,28 +44,21 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def newest_sound(paths: Sequence[Path], load: Callable[[Path], Content]) -> Content | None:
-    """The newest checkpoint that can be read. Damaged ones are named in a warning and renamed to ``*.damaged``.
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that a person can read.
 
-    :param paths: of the checkpoints, the oldest first
-    :param load: reads one
-    :return: None if there is none
-    :raises ValueError: if there are some, and none can be read; nothing is renamed then
+    :raises CannotWrite: as :func:`replacing`
     """
-    damaged: dict[Path, Exception] = {}
-    for path in reversed(paths):
-        try:
-            content = load(path)
-        except Exception as error:  # a damaged pickle raises anything
-            damaged[path] = error
-            continue
-        for bad, reason in damaged.items():
-            aside = bad.rename(bad.with_name(f"{bad.name}.damaged"))
-            warnings.warn(f"{bad} cannot be read, so it is now {aside.name}, and {path} is taken: {reason!r}", stacklevel=3)
-        return content
-    if damaged:
-        raise ValueError(
-            f"resume must be a run with a checkpoint that can be read, but {', '.join(map(str, damaged))} cannot "
-            f"({next(iter(damaged.values()))!r}): restore one from a copy, or remove them all to start this run anew"
-        )
-    return None
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write CSV, with the keys of the first row as its header; an empty file if there is no row."""
+    with path.open("w", newline="") as file:
+        writer = None
+        for row in rows:
+            if writer is None:
+                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)

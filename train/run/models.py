@@ -1,7 +1,11 @@
-"""What a pre-trained folder or a saved agent says about itself, and how to load either as a policy."""
+"""Models: what a pre-trained folder, a saved agent or a nanoGPT checkpoint says about itself, and how to load its policy."""
 
+import hashlib
 import re
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Self
 
 import torch
 from gymnasium import spaces
@@ -15,28 +19,127 @@ from policies import GPT2Policy
 from policies.model_files import TINY
 from policies.nanogpt import is_nanogpt
 from policies.safe_files import read_json
-from train.device import check_device
+from train.run.checkpoints import AGENT
 
 PRETRAINING = "pretraining.json"
 """Beside a model's weights: how they were made. ``digits`` is N."""
 
-AGENT = "agent.zip"
-"""The agent at the end of a fine-tuning run, in its run folder; ``config.json`` beside it says N as ``pretrained_digits``."""
-
-
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
 _HUB_FILES = ["*.json", "*.safetensors", "*.bin", "*.pt"]
 
 
-def local_path(model: str | Path) -> Path:
-    """Where a ``--model`` or ``--pretrained`` argument lies on this machine, whatever it holds.
+@dataclass(frozen=True)
+class Model:
+    """A model on this machine. Use :meth:`find`.
 
-    :param model: ``"tiny"``, a path, or the id of a model on the Hugging Face hub (``owner/name``), which is downloaded into
-        the hub's cache. What exists as a path is no id
-    :return: the path; it need not exist, unless it is that of a download
-    :raises ValueError: if an id cannot be downloaded and is not in the cache
+    :param name: what a person called it
+    :param path: a folder in Hugging Face format, a saved agent (``.zip``), or a nanoGPT checkpoint
     """
+
+    name: str
+    path: Path
+
+    @classmethod
+    def find(cls, model: str | Path) -> Self:
+        """What a ``--model`` or ``--pretrained`` argument means.
+
+        :param model: ``"tiny"``, a folder in Hugging Face format, a run folder, a saved agent (``.zip``), a nanoGPT checkpoint,
+            or the id of a model on the Hugging Face hub (``owner/name``), which is downloaded into the hub's cache
+        :raises ValueError: if there is no such thing
+        """
+        path = _local_path(model)
+        if (path / AGENT).is_file():
+            path = path / AGENT
+        if not ((path.suffix == ".zip" and path.is_file()) or (path / "config.json").is_file() or is_nanogpt(path)):
+            raise ValueError(
+                "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, a saved agent (.zip), or a "
+                f"model on the Hugging Face hub (owner/name), but {str(model)!r} is none of these: check the path"
+            )
+        return cls(str(model), path)
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether it is a saved agent."""
+        return self.path.suffix == ".zip"
+
+    @property
+    def is_nanogpt(self) -> bool:
+        """Whether it is a nanoGPT checkpoint, which ``train.export`` converts."""
+        return not self.is_agent and is_nanogpt(self.path)
+
+    @property
+    def pretrained_digits(self) -> int:
+        """N: how long the operands of its pre-training were.
+
+        :raises ValueError: if nothing beside it says N
+        """
+        if self.is_agent:
+            sources = [folder / "run.json" for folder in self.path.absolute().parents[:2]]
+        else:
+            sources = [self.path / PRETRAINING]
+        for source in sources:
+            if source.is_file():
+                content = read_json(source, "model")
+                key, said = ("pretrained_digits", content.get("arguments")) if self.is_agent else ("digits", content)
+                if isinstance(said, dict) and (digits := said.get(key)):
+                    check_digits(f"{key} in {str(source)!r}", digits)
+                    return int(digits)
+        raise ValueError(f"pretrained_digits is not written beside {self.name!r}: pass --pretrained-digits N")
+
+    @property
+    def folder(self) -> Path:
+        """Its folder in Hugging Face format.
+
+        :raises ValueError: if it is in another format
+        """
+        if self.is_agent or self.is_nanogpt:
+            found = "a saved agent" if self.is_agent else "a nanoGPT checkpoint"
+            raise ValueError(
+                f"model must be in Hugging Face format, but {self.name!r} is {found}: convert it with "
+                f"`python -m train.export --model {self.name} --output FOLDER`, and pass FOLDER"
+            )
+        return self.path
+
+    def digest(self) -> str:
+        """SHA-256 of its configuration and weights.
+
+        :raises ValueError: if it is not in Hugging Face format, or has no weights
+        """
+        return _digest(self.folder)
+
+    def load(self, device: str = "cpu") -> GPT2Policy:
+        """Its policy. It may come from a stranger: no code in it is run.
+
+        :param device: where to put it
+        :raises ValueError: if there is no such device, or the model is damaged or a nanoGPT checkpoint
+        """
+        check_device(device)
+        # Any length does, since evaluation brings its own
+        observation_space, action_space = token_space(resolve_max_tokens(None, 1)), spaces.Discrete(VOCAB_SIZE)
+        if self.is_agent:
+            policy = load_agent_policy(self.path, observation_space, action_space)
+        else:
+            policy = GPT2Policy(
+                observation_space, action_space, lambda _: 0.0, pretrained=self.folder, pad_token_id=PAD_TOKEN_ID
+            )
+        return policy.to(torch.device(device))
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch cannot use here; SB3 would take the CPU instead and say nothing.
+
+    :param device: such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``
+    :raises ValueError: if there is no such device
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device must be one that torch can use here, but it is {device!r} ({reason}): pass cpu") from error
+
+
+def _local_path(model: str | Path) -> Path:
+    """Where a model lies on this machine; it need not exist, unless it was downloaded. What exists as a path is no id."""
     if str(model) == "tiny":
         return TINY
     path = Path(model)
@@ -55,70 +158,12 @@ def local_path(model: str | Path) -> Path:
         ) from error
 
 
-def resolve_model(model: str | Path) -> Path:
-    """The folder or file that a ``--model`` or ``--pretrained`` argument means.
-
-    :param model: ``"tiny"``, a folder in Hugging Face format, a run folder, a saved agent (``.zip``), or a model on the hub
-        (``owner/name``)
-    :raises ValueError: if there is no such thing
-    """
-    path = local_path(model)
-    if (path / AGENT).is_file():
-        path = path / AGENT
-    if is_nanogpt(path):
-        raise ValueError(
-            f"model must be in Hugging Face format, but {str(model)!r} is a nanoGPT checkpoint: convert it with "
-            f"`python -m train.export --model {model} --output FOLDER`, and pass FOLDER"
-        )
-    if (path.suffix == ".zip" and path.is_file()) or (path / "config.json").is_file():
-        return path
-    raise ValueError(
-        "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, a saved agent (.zip), or a model "
-        f"on the Hugging Face hub (owner/name), but {str(model)!r} is none of these: check the path"
-    )
-
-
-def pretrained_digits(model: str | Path) -> int:
-    """N of a model: how long the operands of its pre-training were.
-
-    :param model: as for :func:`resolve_model`
-    :raises ValueError: if it does not exist, or nothing beside it says N
-    """
-    path = resolve_model(model)
-    if path.suffix == ".zip":
-        sources = [(folder / "config.json", "pretrained_digits") for folder in path.absolute().parents[:2]]
-    else:
-        sources = [(path / PRETRAINING, "digits")]
-    for source, key in sources:
-        if source.is_file() and (digits := read_json(source, "model").get(key)):
-            check_digits(f"{key} in {str(source)!r}", digits)
-            return int(digits)
-    raise ValueError(f"pretrained_digits is not written beside {str(model)!r}: pass --pretrained-digits N")
-
-
-def longest_digits(n_positions: int) -> int:
-    """The longest operands, in digits, whose problems a model with so many positions can solve; 0 if it can solve none."""
-    digits = 0
-    while resolve_max_tokens(None, digits + 1) <= n_positions:
-        digits += 1
-    return digits
-
-
-def load_policy(model: str | Path, device: str = "cpu") -> GPT2Policy:
-    """A policy from a model or an agent, which may come from a stranger: no code in them is run.
-
-    :param model: as for :func:`resolve_model`
-    :param device: where to put it
-    :raises ValueError: if there is no such model or device, or the model is damaged
-    """
-    check_device(device)
-    path = resolve_model(model)
-    if path.suffix == ".zip":
-        return load_agent_policy(path, *spaces_of_any_length()).to(torch.device(device))
-    policy = GPT2Policy(*spaces_of_any_length(), lambda _: 0.0, pretrained=path, pad_token_id=PAD_TOKEN_ID)
-    return policy.to(torch.device(device))
-
-
-def spaces_of_any_length() -> tuple[spaces.Box, spaces.Discrete]:
-    """Observations and actions of a policy that is only evaluated: any length does, since evaluation brings its own."""
-    return token_space(resolve_max_tokens(None, 1)), spaces.Discrete(VOCAB_SIZE)
+@cache
+def _digest(folder: Path) -> str:
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ValueError(f"pretrained must hold weights (*.safetensors), but {str(folder)!r} does not: check the path")
+    digest = hashlib.sha256()
+    for path in (folder / "config.json", *weights):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

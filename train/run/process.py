@@ -1,11 +1,63 @@
-"""Commands tell a person what went wrong in one line."""
+"""How a process ends: signals that let a run save first, and errors that a person reads in one line."""
 
 import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn, Self
 
-from train.failure import TrainingFailed
-from train.stop_signals import Interrupted, stop_at_once
+
+class TrainingFailed(Exception):  # noqa: N818
+    """Training cannot continue; says why, and where the model is."""
+
+
+class Interrupted(Exception):  # noqa: N818
+    """A run has stopped because a signal asked for it, after a checkpoint.
+
+    :param number: of the signal
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return signal.Signals(self.number).name
+
+
+def stop_at_once(number: int, _: FrameType | None) -> NoReturn:
+    """A handler: SIGTERM, too, ends a command as Ctrl-C does.
+
+    :raises KeyboardInterrupt: with the number of the signal
+    """
+    raise KeyboardInterrupt(number)
+
+
+class StopSignals:
+    """Within its block SIGINT and SIGTERM are only noted; a second one stops at once, as :func:`stop_at_once`."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        """The number of the signal, if there was one."""
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        self.__exit__()
+
+    def check(self) -> None:
+        """:raises Interrupted: if there was a signal"""
+        if self.received is not None:
+            raise Interrupted(self.received)
 
 
 def run_command(main: Callable[[], None]) -> None:

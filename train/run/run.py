@@ -1,91 +1,189 @@
-"""A run folder: everything that says how a result was made."""
+"""Runs: the folder that an unfinished one writes, and what a finished one says.
 
-import csv
+run.json        what makes the run: command, arguments, digests of its inputs, and for every session commit, versions, threads
+checkpoints/    what it resumes from
+progress.csv    what it logged; TensorBoard's events beside it
+results.json    what it found; finished once it says what came out ``after`` training
+lock            held by the process that makes the run
+"""
+
 import dataclasses
 import json
-import platform
 import shlex
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
+from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-import torch
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
 
 from policies.safe_files import read_json
-from train.run.files import CannotWrite, replacing
+from train.run.checkpoints import FOLDER as CHECKPOINTS
+from train.run.files import CannotWrite, write_json
+from train.run.log import Progress
+from train.run.process import Interrupted, StopSignals, TrainingFailed
+from train.run.provenance import provenance
+
+RECORD, RESULTS, LOCK = "run.json", "results.json", "lock"
+_PLACES = ("run_folder", "resume")
+"""Arguments that say where a run is; what it finds out does not depend on them."""
+
 
 Args = TypeVar("Args")
 
-RUN = ("config.json", "checkpoints", "results.json")
-"""What shows that a folder holds a run, or what is left of one."""
-LOCK = "lock"
-"""Locked by the process that trains in the folder."""
 
-_PACKAGES = ("addition-gym", "gymnasium", "stable-baselines3", "torch", "transformers", "numpy")
+@dataclass(frozen=True)
+class Run:
+    """A run under way, the only one that writes into its folder."""
+
+    folder: Path
+    console: Console
+    """For what a person should know."""
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls, name: str, args: Any, flags: Sequence[str], console: Console, inputs: Mapping[str, str | None] = {}
+    ) -> Iterator[Self]:
+        """Make a run within this block, or resume the one in ``args.resume``: claim its folder and record what makes it.
+
+        If a signal stops it, the command that resumes it is printed.
+
+        :param name: of the command, such as ``"ppo"``
+        :param args: a dataclass with ``preset``, ``run_folder`` and ``resume``. A new run gets ``run_folder``, by default
+            ``runs/<name>-<preset>-<date and time>``
+        :param flags: the command line that reads back as these arguments
+        :param console: for what a person should know
+        :param inputs: digests of what the run starts from, by argument
+        :raises ValueError: if the folder holds a run already, is no folder, or another process makes the run
+        :raises CannotWrite: if the folder cannot be written
+        """
+        folder = args.resume or _made(args.run_folder, f"runs/{name}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}")
+        with claimed(folder):
+            if args.resume:
+                record = read_json(folder / RECORD, "resume")
+                record["sessions"].append(provenance())
+            else:
+                _check_empty(folder)
+                arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in _PLACES}
+                command = shlex.join(["python", "-m", f"train.{name}", *flags])
+                record = {"command": command, "arguments": arguments, "inputs": inputs, "sessions": [provenance()]}
+            write_json(folder / RECORD, record)
+            try:
+                yield cls(folder, console)
+            except (Interrupted, KeyboardInterrupt) as stop:
+                how = f"{stop}: saved" if isinstance(stop, Interrupted) else "stopped at once"
+                command = f"python -m train.{name} --resume {shlex.quote(str(folder))}"
+                console.print(f"{how}; resume with  {command}", markup=False, highlight=False, soft_wrap=True)
+                raise
+
+    @contextmanager
+    def training(
+        self, newest: Callable[[], Path | None], rescue: Callable[[], Path | None] = lambda: None
+    ) -> Iterator[StopSignals]:
+        """Train within this block. SIGINT and SIGTERM are only noted there: who trains asks for them after a checkpoint.
+
+        :param newest: the newest checkpoint
+        :param rescue: puts the model elsewhere if a run folder that cannot be written holds no checkpoint
+        :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
+        :raises Interrupted: at the end of the block, if there was a signal
+        """
+        try:
+            with StopSignals() as signals:
+                yield signals
+                signals.check()
+        except FloatingPointError as error:
+            raise TrainingFailed(f"{error}; {_named(newest())}") from error
+        except OSError as error:
+            reason = error if isinstance(error, CannotWrite) else CannotWrite(self.folder, error)
+            path = newest()
+            rescued = None if path else rescue()
+            where = f"the model as it was is now {rescued}" if rescued else _named(path)
+            raise TrainingFailed(f"{reason}; {where}") from error
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write what the run has found so far; it is finished if that says ``after``.
+
+        :raises CannotWrite: as :func:`train.run.files.replacing`
+        """
+        write_json(self.folder / RESULTS, results)
+
+    def results(self) -> dict[str, Any]:
+        """What it had found when it was interrupted."""
+        return read_json(self.folder / RESULTS, "resume") if (self.folder / RESULTS).is_file() else {}
 
 
-def make_run_folder(args: Any, command: str, folder: Path | None) -> Path:
-    """Create a folder and write ``config.json``, ``command.txt`` and ``versions.json`` into it.
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished run says.
 
-    :param args: the dataclass of arguments
-    :param command: name of the command, such as ``"ppo"``
-    :param folder: where; by default a new ``runs/<command>-<preset>-<date and time>``
-    :return: the folder
-    :raises ValueError: if the folder already holds a run, or is none
-    :raises CannotWrite: if it cannot be made
+    :param folder: its folder
+    :raises ValueError: if there is no finished run
     """
-    try:
-        if folder is None:
-            folder = _new_folder(f"runs/{command}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}")
-        elif folder.exists() and not folder.is_dir():
-            raise ValueError(f"run_folder must be a folder, but {str(folder)!r} is a file: choose another path")
-        elif found := next((name for name in RUN if (folder / name).exists()), None):
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not is_finished(self.folder):
+            raise ValueError(f"run must be a finished run, but {str(self.folder)!r} holds none: check the path, or resume it")
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What made it: ``command``, ``arguments``, ``inputs``, ``sessions``."""
+        return read_json(self.folder / RECORD, "run")
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What it found: accuracies by kind of problem ``before`` and ``after``, and how long it took."""
+        return read_json(self.folder / RESULTS, "run")
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What it logged."""
+        return Progress(self.folder)
+
+    def accuracy(self, kind: str) -> float:
+        """Accuracy after training, 0 to 1.
+
+        :param kind: of problems, such as ``"N+1"``
+        :raises ValueError: if it was not measured
+        """
+        if kind not in self.results["after"]:
             raise ValueError(
-                f"run_folder must not hold a run yet, but {str(folder)!r} has {found}: choose another folder, or go on with "
-                "that run (--resume)"
+                f"run must hold accuracies on {kind} after training, but {str(self.folder)!r} does not: make it again with "
+                "eval_problems >= 1"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotWrite(folder or Path("runs"), error) from error
-    write_json(folder / "config.json", dataclasses.asdict(args))
-    (folder / "command.txt").write_text(shlex.join(["python", "-m", f"train.{command}", *sys.argv[1:]]) + "\n")
-    write_json(folder / "versions.json", versions())
-    return folder
+        return float(self.results["after"][kind]["accuracy"])
 
 
-def _new_folder(name: str) -> Path:
-    """That no other process has made, which may have started in the same second."""
-    for number in count(1):
-        folder = Path(name if number == 1 else f"{name}-{number}")
-        with suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-    raise AssertionError
+def is_finished(folder: Path) -> bool:
+    """Whether the run in a folder is finished."""
+    path = folder / RESULTS
+    return path.is_file() and "after" in json.loads(path.read_text())
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run folder. The system ends the claim of a process that dies.
+def claimed(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from making the run in a folder. The system ends the claim of a process that dies.
 
-    :param folder: of the run
-    :raises ValueError: if another process trains there
+    :param folder: of the run; a process may claim it again within the block
+    :param wait: for another process to be done, instead of an error
+    :raises ValueError: if another process makes the run
     :raises CannotWrite: if the folder cannot be written
     """
-    lock = FileLock(folder / LOCK, blocking=False)
+    lock = FileLock(folder / LOCK, is_singleton=True)
     try:
-        lock.acquire()
-    except Timeout as error:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
         raise ValueError(
-            f"run_folder must not be in use, but another process trains in {str(folder)!r}: wait until it ends, or choose "
-            "another folder"
-        ) from error
+            f"run_folder must not be in use, but another process makes the run in {str(folder)!r}: wait for it, or stop it"
+        ) from None
     except OSError as error:
         raise CannotWrite(folder, error) from error
     try:
@@ -94,56 +192,53 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def resumed(arguments: type[Args], folder: Path) -> Args:
-    """The arguments of an interrupted run, to go on with it in its folder.
+def arguments_of(arguments: type[Args], folder: Path) -> Args:
+    """The arguments of an interrupted run, to resume it in its folder.
 
-    :param arguments: their dataclass, with fields ``run_folder`` and ``resume``
+    :param arguments: their dataclass. What was added to it after the run was started has its default
     :param folder: the run folder
-    :raises ValueError: if the folder holds no run, one that is done, or one whose arguments are not of this dataclass
+    :raises ValueError: if the folder holds no run, a finished one, or one whose arguments are not of this dataclass
     """
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no config.json: check the path")
-    if (folder / "results.json").is_file():
+    if not (folder / RECORD).is_file():
+        raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no {RECORD}: check the path")
+    if is_finished(folder):
         raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
-    config = read_json(folder / "config.json", "resume")
+    recorded = read_json(folder / RECORD, "resume").get("arguments")
     known = {field.name for field in dataclasses.fields(arguments)}  # type: ignore[arg-type]
-    if unknown := sorted(config.keys() - known):
-        raise ValueError(f"resume must be a run of this command, but its config.json has {unknown[0]!r}: check the path")
     try:
-        args = TypeAdapter(arguments).validate_json(json.dumps(config), strict=True)
-    except ValidationError as error:
-        raise ValueError(f"resume must be a run of this command, but its config.json does not fit: {error}") from error
+        if unknown := sorted(set(recorded) - known):
+            raise ValueError(f"resume must be a run of this command, but its {RECORD} has {unknown[0]!r}: check the path")
+        args = TypeAdapter(arguments).validate_json(json.dumps(recorded), strict=True)
+    except (ValidationError, TypeError) as error:
+        raise ValueError(f"resume must be a run of this command, but its {RECORD} does not fit: {error}") from error
     return dataclasses.replace(args, run_folder=folder, resume=folder)  # type: ignore[type-var]
 
 
-def check_run_seed(seed: int) -> None:
-    """:raises ValueError: if NumPy's generators would not take it"""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must lie in [0, 2**32), but it is {seed}: pass a number from there")
+def _made(folder: Path | None, default: str) -> Path:
+    """The folder of a new run; the default gets a number if another process has started in the same second."""
+    try:
+        if folder is not None:
+            if folder.exists() and not folder.is_dir():
+                raise ValueError(f"run_folder must be a folder, but {str(folder)!r} is a file: choose another path")
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        for number in count(1):
+            new = Path(default if number == 1 else f"{default}-{number}")
+            with suppress(FileExistsError):
+                new.mkdir(parents=True)
+                return new
+    except OSError as error:
+        raise CannotWrite(folder or Path(default), error) from error
+    raise AssertionError
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result, and the hardware."""
-    found = {package: version(package) for package in _PACKAGES}
-    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
-    return {"python": platform.python_version(), **found, "machine": platform.machine(), "hardware": hardware}
+def _check_empty(folder: Path) -> None:
+    if found := next((name for name in (RECORD, CHECKPOINTS, RESULTS) if (folder / name).exists()), None):
+        raise ValueError(
+            f"run_folder must not hold a run yet, but {str(folder)!r} has {found}: choose another folder, or resume that run "
+            "(--resume)"
+        )
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON that a person can read. The file is there whole or not at all.
-
-    :raises OSError: as :func:`train.run.files.replacing`
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
-
-
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write CSV, with the keys of the first row as its header; an empty file if there is no row."""
-    with path.open("w", newline="") as file:
-        writer = None
-        for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow(row)
+def _named(path: Path | None) -> str:
+    return f"the last good checkpoint is {path}" if path else "there is no checkpoint yet"

@@ -1,0 +1,98 @@
+"""The arms of an experiment, and the runs that they consist of."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from agents.weighting.token_weights import TokenWeights, named_weighting
+from policies.checks import at_least
+from train.experiment.store import NOT_SCIENCE
+from train.ppo import PRESETS, PPOArgs
+
+Arms = Mapping[str, PPOArgs]
+"""Arguments of fine-tuning by the name of the arm; their seed is the first one."""
+
+AXES = tuple(
+    field.name
+    for field in dataclasses.fields(PPOArgs)
+    if field.name not in (*NOT_SCIENCE, "seed", "eval_problems") and not isinstance(field.default, bool | tuple)
+)
+"""Arguments of ``train.ppo`` that may have several values."""
+READ_BY_WEIGHTING = ("kl_exponent", "certainty", "certainty_temperature")
+"""Arguments that some weightings do not read."""
+
+
+def matched_budget(base: PPOArgs, uniform_coefs: tuple[float, ...], prioritized_coefs: tuple[float, ...] = ()) -> Arms:
+    """Penalties of different shapes and coefficients. Their weights are matched, not the KL that they spend.
+
+    :param base: what all arms share
+    :param uniform_coefs: KL coefficients of the uniform arms
+    :param prioritized_coefs: of more prioritized arms
+    :raises ValueError: if there is none
+    """
+    if not uniform_coefs:
+        raise ValueError("uniform_coefs must hold at least one coefficient, but it is empty: pass some, such as 0.05 0.2 0.8")
+    fields: dict[str, dict[str, object]] = {
+        "no KL": {"weighting": "none", "kl_coef": 0.0},
+        **{f"uniform {coef:g}": {"weighting": "uniform", "kl_coef": coef} for coef in uniform_coefs},
+        **{name: {"weighting": name} for name in ("prioritized", "constant", "shuffled", "inverted", "oracle")},
+        **{f"prioritized {coef:g}": {"weighting": "prioritized", "kl_coef": coef} for coef in prioritized_coefs},
+    }
+    return {arm: dataclasses.replace(base, **differing) for arm, differing in fields.items()}  # type: ignore[arg-type]
+
+
+def plan(arms: Arms, seeds: int) -> dict[tuple[str, int], PPOArgs]:
+    """The runs by arm and seed, seed by seed, so that an unfinished experiment has whole seeds.
+
+    The accuracy before training is not theirs to measure: runs of one pre-trained model share it
+    (:meth:`train.experiment.store.Store.before`).
+
+    :param seeds: runs of each arm
+    :raises ValueError: if there would be no runs or no gains, or all would share a run folder
+    """
+    at_least("seeds", seeds, 1, "pass how many runs each arm has")
+    for args in arms.values():
+        at_least("eval_problems", args.eval_problems, 1, "gains are measured on them")
+        for name in ("run_folder", "resume"):
+            if (value := getattr(args, name)) is not None:
+                raise ValueError(
+                    f"{name} must not be given for many runs, each of which has its folder in the store, but it is "
+                    f"{str(value)!r}: leave it out; the same command resumes interrupted runs"
+                )
+    return {
+        (arm, args.seed + index): dataclasses.replace(args, seed=args.seed + index, eval_before=False)
+        for index in range(seeds)
+        for arm, args in arms.items()
+    }
+
+
+def name_arms(points: Sequence[PPOArgs], axes: Sequence[str]) -> Arms:
+    """Arms by the values in which they differ. Points that differ only in what their weighting does not read are one arm.
+
+    :param points: of the grid
+    :param axes: names of the arguments that have several values
+    """
+    alike: dict[PPOArgs, list[PPOArgs]] = {}
+    for point in points:
+        alike.setdefault(_normalized(point), []).append(point)
+    arms = {}
+    for args, members in alike.items():
+        differing = [name for name in axes if len({getattr(member, name) for member in members}) == 1]
+        arms[" ".join(f"{name}={_text(getattr(args, name))}" for name in differing) or args.preset] = args
+    return arms
+
+
+def _normalized(args: PPOArgs) -> PPOArgs:
+    """With the preset's values of what the weighting does not read, such as the exponent of a uniform penalty."""
+    for name in READ_BY_WEIGHTING:
+        other = dataclasses.replace(args, **{name: getattr(PRESETS[args.preset], name)})
+        if _weights(other) == _weights(args):
+            args = other
+    return args
+
+
+def _weights(args: PPOArgs) -> TokenWeights:
+    return named_weighting(args.weighting, args.kl_exponent, args.certainty, args.certainty_temperature)
+
+
+def _text(value: object) -> str:
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
