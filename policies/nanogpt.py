@@ -44,7 +44,8 @@ def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
     file = next((path / name for name in CHECKPOINT_FILES if (path / name).is_file()), path)
     if not file.is_file():
         raise ValueError(
-            f"checkpoint must be a torch file or a folder with one of {', '.join(CHECKPOINT_FILES)}, but {str(path)!r} is not: check the path"
+            f"checkpoint must be a torch file or a folder with one of {', '.join(CHECKPOINT_FILES)}, but {str(path)!r} is not: "
+            "check the path"
         )
     content: dict[str, Any] = (
         read_safetensors(file, "checkpoint") if file.suffix == ".safetensors" else read_torch(file, "checkpoint")
@@ -115,7 +116,8 @@ def _permuted(embedding: Tensor, rows: Sequence[int | None]) -> Tensor:
     known = [row for row in rows if row is not None]
     if not known or min(known) < 0 or max(known) >= len(embedding):
         raise ValueError(
-            f"rows must lie in [0, {len(embedding)}), the checkpoint's tokens, but they are {list(rows)}: give each token its row or None"
+            f"rows must lie in [0, {len(embedding)}), the checkpoint's tokens, but they are {list(rows)}: pass None for a token "
+            "that has no row"
         )
     mean = embedding[known].mean(dim=0)
     return torch.stack([mean if row is None else embedding[row] for row in rows])
