@@ -85,10 +85,11 @@ def checked_config(content: Mapping[str, Any], source: str) -> GPT2Config:
         raise ValueError(
             f"pretrained must hold a GPT-2, but {source!r} holds a {content.get('model_type')!r}: choose another folder"
         )
+    sizes: dict[str, Any] = {name: content.get(name) for name in _SIZES}
     choices = {name: content[name] for name in _CHOICES if name in content}
     choices.setdefault("activation_function", "gelu_new")  # transformers leaves its defaults out of the file
     try:
-        config = gpt2_config(**{name: content.get(name) for name in _SIZES}, pad_token_id=None, **choices)  # type: ignore[arg-type]
+        config = gpt2_config(**sizes, pad_token_id=None, **choices)
         one_of("activation_function", config.activation_function, tuple(ACTIVATIONS))
         between("layer_norm_epsilon", config.layer_norm_epsilon, 0, 1, "correct it", ends="()")
     except (TypeError, ValueError, StrictDataclassError) as error:

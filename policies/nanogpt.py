@@ -116,8 +116,8 @@ def _permuted(embedding: Tensor, rows: Sequence[int | None]) -> Tensor:
     known = [row for row in rows if row is not None]
     if not known or min(known) < 0 or max(known) >= len(embedding):
         raise ValueError(
-            f"rows must lie in [0, {len(embedding)}), the checkpoint's tokens, but they are {list(rows)}: pass None for a token "
-            "that has no row"
+            f"rows must lie in [0, {len(embedding)}), the checkpoint's tokens, but they are {list(rows)}: pass None "
+            "for a token that has no row"
         )
     mean = embedding[known].mean(dim=0)
     return torch.stack([mean if row is None else embedding[row] for row in rows])
