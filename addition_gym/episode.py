@@ -45,7 +45,7 @@ def failure_reward(reward: Reward) -> float:
 def resolve_max_tokens(max_tokens: int | None, digits: int, num_envs: int = 1) -> int:
     """The token budget: as given, or the longest solution plus a margin.
 
-    :param num_envs: lanes that hold so many tokens each
+    :param num_envs: number of lanes, each of which holds that many tokens
     :raises TypeError: if ``max_tokens`` is not an int
     :raises ValueError: if the longest solution does not fit, or all lanes together hold more than ``MAX_HELD_TOKENS``
     """

@@ -14,10 +14,10 @@ Step = Callable[[Tensor, Tensor, int], Tensor]
 
 
 class GraphedStep:
-    """Replays a decoding step from static buffers, with one graph for each number of rows and span that it meets.
+    """Replays a decoding step from static buffers, with one graph per number of rows and span.
 
     The number of rows is rounded up to a power of two, the span to a multiple of :data:`SPAN`. The rows added write to
-    position 0 of cache rows that hold no text. If a graph cannot be captured, this says so once and steps without.
+    position 0 of cache rows that hold no text. If a graph cannot be captured, this warns once and runs the step without graphs.
 
     :param step: the step; it must not read anything from the device
     :param n_rows: rows of the cache

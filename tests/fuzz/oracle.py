@@ -1,4 +1,4 @@
-"""The task once more, from the text of the design: schoolbook addition on digit characters, and a machine that reads one
+"""The task a second time, from the text of the design: schoolbook addition on digit characters, and a machine that reads one
 character at a time. It shares nothing with ``addition_gym`` but the format.
 """
 

@@ -220,7 +220,7 @@ def test_a_nanogpt_whose_width_would_not_fit() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "\udcff", '{"a": ' + "1" * 5000 + "}", "[]", "3", "null"])
-def test_json_that_is_none(content, tmp_path) -> None:
+def test_what_is_not_json(content, tmp_path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=r"resume must come with (readable JSON|a JSON object), but .*config.json"):
