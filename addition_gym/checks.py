@@ -1,42 +1,11 @@
-"""Checks of numbers that a caller passes, and how an error message shows them."""
+"""Checks of arguments, in one form of message: "(argument) must (constraint), but it is (value): (remedy)"."""
+
+from collections.abc import Sequence
 
 MAX_DIGITS = 1000
 """The longest operand; its solution has some three million tokens, and Python refuses to write much longer numbers."""
 
-
 _TOO_LARGE = 10**MAX_DIGITS
-
-
-def check_operands(a: int, b: int) -> None:
-    """Refuse operands that the scratchpad cannot write.
-
-    :raises TypeError: if an operand is not an integer
-    :raises ValueError: if an operand is negative or longer than ``MAX_DIGITS``
-    """
-    for name, value in (("a", a), ("b", b)):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"operand {name} must be a Python int, but it is {shown(value)}: convert it with int()")
-        if value < 0:
-            raise ValueError(f"operand {name} must be >= 0, but it is {shown(value)}: the scratchpad has no minus sign")
-        if value >= _TOO_LARGE:
-            raise ValueError(f"operand {name} must have at most {MAX_DIGITS} digits, but it has more: choose a smaller number")
-
-
-def check_digits(name: str, value: int) -> None:
-    """Refuse what is not a number of digits.
-
-    :param name: the argument, for the message
-    :raises TypeError: if it is not a Python int
-    :raises ValueError: if it is less than 1 or more than ``MAX_DIGITS``
-    """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(
-            f"{name} must be a Python int, but it is {shown(value)}: pass a number of digits, with int() if need be"
-        )
-    if value > MAX_DIGITS:
-        raise ValueError(f"{name} must be at most {MAX_DIGITS}, but it is more: lower it")
-    if value < 1:
-        raise ValueError(f"{name} must be >= 1, but it is {shown(value)}: pass a number of digits")
 
 
 def shown(value: object) -> str:
@@ -45,3 +14,48 @@ def shown(value: object) -> str:
         return repr(value)[:300]
     except ValueError:
         return f"a number of more than {MAX_DIGITS} digits"
+
+
+def whole(name: str, value: int, minimum: int, remedy: str) -> None:
+    """A Python int of at least ``minimum``.
+
+    :raises TypeError: if it is not an int; a bool is not
+    :raises ValueError: if it is less than ``minimum``
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a Python int, but it is {shown(value)}: {remedy}")
+    if value < minimum:
+        raise ValueError(f"{name} must be >= {minimum}, but it is {shown(value)}: {remedy}")
+
+
+def one_of(name: str, value: object, choices: Sequence[str | None], error: type[Exception] = ValueError) -> None:
+    """One of some names.
+
+    :param error: what to raise
+    :raises Exception: if it is not
+    """
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        raise error(f"{name} must be one of {', '.join(map(str, choices))}, but it is {shown(value)}: choose one of these")
+
+
+def check_digits(name: str, value: int) -> None:
+    """A number of digits.
+
+    :raises TypeError: if it is not a Python int
+    :raises ValueError: if it is less than 1 or more than ``MAX_DIGITS``
+    """
+    whole(name, value, 1, "pass a number of digits, with int() if need be")
+    if value > MAX_DIGITS:
+        raise ValueError(f"{name} must be at most {MAX_DIGITS}, but it is more: lower it")
+
+
+def check_operands(a: int, b: int) -> None:
+    """Operands that the scratchpad can write.
+
+    :raises TypeError: if an operand is not a Python int
+    :raises ValueError: if an operand is negative or longer than ``MAX_DIGITS``
+    """
+    for name, value in (("a", a), ("b", b)):
+        whole(f"operand {name}", value, 0, "pass a number without a sign, with int() if need be")
+        if value >= _TOO_LARGE:
+            raise ValueError(f"operand {name} must have at most {MAX_DIGITS} digits, but it has more: choose a smaller number")

@@ -1,4 +1,4 @@
-"""``ScratchpadAdd-v0``: the scratchpad addition task as a Gymnasium environment, one token a step."""
+"""``ScratchpadAdd-v0``: the scratchpad addition task as a Gymnasium environment, one token per step."""
 
 from typing import Any, ClassVar, Literal
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from addition_gym import scratchpad
-from addition_gym.checks import shown
+from addition_gym.checks import one_of, shown
 from addition_gym.episode import (
     DEFAULT_DIGITS,
     Reward,
@@ -74,8 +74,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     - ``text``: prompt and completion
     - ``first_error``: index of the first completion token that departs from ``solution(a, b)``, or -1
     - ``critical_tokens``: indices, in prompt and completion together, of the tokens written where
-      :func:`addition_gym.scratchpad.critical_tokens` has a critical one, up to the first error: behind it the text is not
-      the solution's any more
+      :func:`addition_gym.scratchpad.critical_tokens` has a critical one, up to the first error: after it the text is no
+      longer that of the solution
 
     ## Arguments
     - ``digits``: the longest operand, in digits, >= 1
@@ -114,15 +114,12 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         self.sampler = make_sampler(digits, distribution, pretrained_digits, split)
         self.failure_reward = failure_reward(reward)
         self.max_tokens = resolve_max_tokens(max_tokens, digits)
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise TypeError(  # SB3 asks every environment id for rgb_array, and takes a TypeError for a no
-                f"render_mode must be None or one of {self.metadata['render_modes']}, but it is "
-                f"{shown(render_mode)}: choose one of these"
-            )
+        # SB3 asks every environment id for rgb_array, and takes a TypeError for a no
+        one_of("render_mode", render_mode, (None, *self.metadata["render_modes"]), error=TypeError)
         self.render_mode = render_mode
         self.observation_space = token_space(self.max_tokens)  # type: ignore[assignment]
         self.action_space = spaces.Discrete(VOCAB_SIZE)
-        self._operands: tuple[int, int] | None = None
+        self._operands = (0, 0)
         self._tokens = np.full(self.max_tokens, PAD_TOKEN_ID, dtype=np.int64)
         self._length = 0
         self._prompt_length = 0
@@ -131,7 +128,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Tokens, dict[str, Any]]:
         """Start an episode.
 
-        :param seed: seeds the problem stream; the same seed gives the same problems for ever
+        :param seed: seeds the problem stream; the same seed always gives the same problems
         :param options: ``{"operands": (a, b)}`` sets the problem; ``"completion"`` beside it, the text that is already written
         :return: the observation, int64 of shape ``(max_tokens,)``, and ``{"operands": (a, b)}``
         :raises TypeError: if ``options`` is not a dict, the seed or an operand is not an int, or the completion is not a string
@@ -140,7 +137,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         """
         check_seed(seed)
         options = check_options(options)
-        problem = None if options.get("operands") is None else check_problem(options["operands"], self.max_tokens)
+        problem = check_problem(options.get("operands"), self.max_tokens)
         completion = check_completion(options.get("completion", ""), problem, self.max_tokens)
         super().reset(seed=seed)
         self._operands = problem or self.sampler.sample(self.np_random)
@@ -159,10 +156,10 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
 
         :param action: token id in ``[0, VOCAB_SIZE)``
         :return: observation, reward, terminated, truncated (always False), info
-        :raises ValueError: before the first ``reset``, after the end of an episode,
-            or if the token id is not in the action space
+        :raises ValueError: before the first ``reset``, after the end of an episode, or if the token id is not in the action
+            space
         """
-        if not self._running or self._operands is None:
+        if not self._running:
             raise ValueError("step needs a running episode, but there is none: call reset() first")
         if not self.action_space.contains(action):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What the scalar and the vector environment share: arguments, spaces, and the end of an episode."""
+"""What the scalar and the vector environment share: their arguments, their reset options, and the end of an episode."""
 
 from typing import Any, Literal, get_args
 
@@ -7,28 +7,20 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from addition_gym import scratchpad
-from addition_gym.checks import check_operands, shown
+from addition_gym.checks import check_operands, one_of, shown, whole
 from addition_gym.problems import Distribution, ProblemSampler, Split
 from addition_gym.vocabulary import VOCAB_SIZE, encode
 
+Tokens = npt.NDArray[np.int64]
 Reward = Literal["binary", "signed"]
 
-
-Tokens = npt.NDArray[np.int64]
-
-
 DEFAULT_DIGITS = 6
-
 
 MAX_TOKENS_MARGIN = 16
 """How many tokens the default budget leaves beyond the longest solution."""
 
-
 MAX_HELD_TOKENS = 2**28
 """The most tokens that the observations of an environment hold, those of all lanes together: 2 GB."""
-
-
-_FAILURE_REWARD: dict[Reward, float] = {"binary": 0.0, "signed": -1.0}
 
 
 def make_sampler(digits: int, distribution: Distribution, pretrained_digits: int | None, split: Split) -> ProblemSampler:
@@ -46,28 +38,21 @@ def failure_reward(reward: Reward) -> float:
 
     :raises ValueError: if ``reward`` is unknown
     """
-    if reward not in get_args(Reward):
-        raise ValueError(f"reward must be 'binary' or 'signed', but it is {shown(reward)}: choose one of these")
-    return _FAILURE_REWARD[reward]
+    one_of("reward", reward, get_args(Reward))
+    return 0.0 if reward == "binary" else -1.0
 
 
 def resolve_max_tokens(max_tokens: int | None, digits: int, num_envs: int = 1) -> int:
     """The token budget: as given, or the longest solution plus a margin.
 
-    :param num_envs: lanes that hold so many tokens each
+    :param num_envs: number of lanes, each of which holds that many tokens
     :raises TypeError: if ``max_tokens`` is not an int
     :raises ValueError: if the longest solution does not fit, or all lanes together hold more than ``MAX_HELD_TOKENS``
     """
     needed = scratchpad.longest_text(digits)
     if max_tokens is None:
         max_tokens = needed + MAX_TOKENS_MARGIN
-    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
-        raise TypeError(f"max_tokens must be an int, but it is {shown(max_tokens)}: pass a number of tokens")
-    if max_tokens < needed:
-        raise ValueError(
-            f"max_tokens must be >= {needed}, the longest text with {digits} digits, but it is "
-            f"{shown(max_tokens)}: raise it, or lower digits"
-        )
+    whole("max_tokens", max_tokens, needed, f"pass room for the longest text with {digits} digits, or lower digits")
     if num_envs * max_tokens > MAX_HELD_TOKENS:
         raise ValueError(
             f"num_envs * max_tokens must be at most {MAX_HELD_TOKENS}, what fits into memory, but it is "
@@ -81,24 +66,8 @@ def token_space(max_tokens: int) -> spaces.Box:
     return spaces.Box(0, VOCAB_SIZE - 1, (max_tokens,), np.int64)
 
 
-def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
-    """Refuse reset options that would be silently ignored.
-
-    :raises TypeError: if it is not a dict
-    :raises ValueError: if there is a key other than ``"operands"`` and ``"completion"``
-    """
-    if options is not None and not isinstance(options, dict):
-        raise TypeError(f"options must be a dict, but it is {shown(options)}: pass {{'operands': ...}}")
-    for key in options or {}:
-        if key not in ("operands", "completion"):
-            raise ValueError(
-                f"options must hold only the keys 'operands' and 'completion', but it holds {shown(key)}: remove it"
-            )
-    return options or {}
-
-
 def check_seed(seed: Any) -> None:
-    """Refuse what seeds no generator.
+    """Refuse what does not seed a generator.
 
     :raises TypeError: if it is neither an int nor None
     :raises ValueError: if it is negative
@@ -109,12 +78,33 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"seed must be >= 0, but it is {shown(seed)}: pass a number >= 0")
 
 
-def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
+def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Refuse reset options that would be silently ignored.
+
+    :return: the options, empty if there are none
+    :raises TypeError: if it is not a dict
+    :raises ValueError: if there is a key other than ``"operands"`` and ``"completion"``
+    """
+    options = {} if options is None else options
+    if not isinstance(options, dict):
+        raise TypeError(f"options must be a dict, but it is {shown(options)}: pass {{'operands': ...}}")
+    for key in options:
+        if key not in ("operands", "completion"):
+            raise ValueError(
+                f"options must hold only the keys 'operands' and 'completion', but it holds {shown(key)}: remove it"
+            )
+    return options
+
+
+def check_problem(operands: Any, max_tokens: int) -> tuple[int, int] | None:
     """The operands as a pair of Python ints, if their solution fits.
 
+    :param operands: None if the problem is still to be drawn
     :raises TypeError: if it is not a pair of integers
     :raises ValueError: if an operand is negative, or prompt and solution need more than ``max_tokens``
     """
+    if operands is None:
+        return None
     try:
         a, b = (int(x) if isinstance(x, np.integer) else x for x in operands)
     except (TypeError, ValueError):
@@ -130,7 +120,7 @@ def check_problem(operands: Any, max_tokens: int) -> tuple[int, int]:
 
 
 def check_completion(completion: Any, operands: tuple[int, int] | None, max_tokens: int) -> str:
-    """The text that an episode starts with behind its prompt, if something is left to write.
+    """The text that an episode starts with after its prompt, if it leaves something to write.
 
     :param completion: ``""`` to start at the prompt
     :param operands: the problem it belongs to, or None if that is still to be drawn
@@ -139,7 +129,7 @@ def check_completion(completion: Any, operands: tuple[int, int] | None, max_toke
         result line is complete, or it fills the budget
     """
     if not isinstance(completion, str):
-        raise TypeError(f"completion must be a string, but it is {shown(completion)}: pass the text behind the prompt")
+        raise TypeError(f"completion must be a string, but it is {shown(completion)}: pass the text after the prompt")
     if not completion:
         return completion
     if operands is None:
@@ -156,7 +146,7 @@ def check_completion(completion: Any, operands: tuple[int, int] | None, max_toke
 def end_of_episode(completion: str, operands: tuple[int, int], pretrained_digits: int) -> dict[str, Any]:
     """The ``info`` of an episode's last step.
 
-    :param completion: the text behind the prompt, without padding
+    :param completion: the text after the prompt, without padding
     :param operands: the problem
     :param pretrained_digits: N, which decides what is critical
     """

@@ -6,10 +6,10 @@ says what the token was for. In the examples the problem is 57+68, whose first l
 
 | category | the first wrong token | example |
 |---|---|---|
-| stopped a list early | closes a list that goes on: ``]`` for a comma or a digit | ``[5]`` |
+| stopped a list early | closes a list that continues: ``]`` for a comma or a digit | ``[5]`` |
 | continued a list | is a comma or a digit where a list must be closed | ``[5,7,`` |
 | wrong copied digit | is another digit in a list, or in the operands of the column's sum | ``[5,3``, ``, 7+3`` |
-| wrong carry | is another digit behind ``C=`` or ``C->``, or in the column's sum | ``, C=1``, ``7+8+1`` |
+| wrong carry | is another digit after ``C=`` or ``C->``, or in the column's sum | ``, C=1``, ``7+8+1`` |
 | wrong column sum | is a wrong, missing or surplus digit of the sum, or a wrong ``A->`` | ``=16``, ``=15 , A->6`` |
 | wrong result line | stands in the result line, whatever it is | ``</scratch>`` ``1 2 6`` |
 | bad format | is anything else | ``[5;`` |
@@ -64,11 +64,11 @@ _BEFORE_OPERAND_DIGIT = re.compile(r"C=\d , (\d\+)?$")
 def completion_error(completion: str, a: int, b: int, max_tokens: int | None = None) -> CompletionError | None:
     """What is wrong with a completion, or None if its result line is right.
 
-    :param completion: what a model wrote behind ``prompt(a, b)``
+    :param completion: what a model wrote after ``prompt(a, b)``
     :param a: first operand, >= 0
     :param b: second operand, >= 0
-    :param max_tokens: the budget of prompt and completion together; None if there was none, and then no completion is out of it
-    :raises TypeError, ValueError: see :func:`addition_gym.scratchpad.check_operands`
+    :param max_tokens: the budget of prompt and completion together; None for no budget, so that no completion is out of it
+    :raises TypeError, ValueError: see :func:`addition_gym.checks.check_operands`
     """
     if is_correct(completion, a, b):
         return None

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from addition_gym.checks import check_digits, shown
+from addition_gym.checks import check_digits, one_of
 
 Distribution = Literal["identical", "varying", "up_to", "mixture"]
 Split = Literal["all", "train", "test"]
@@ -45,12 +45,8 @@ class ProblemSampler:
     def __post_init__(self) -> None:
         check_digits("digits", self.digits)
         check_digits("pretrained_digits", self.pretrained_digits)
-        for name, value, allowed in (
-            ("distribution", self.distribution, get_args(Distribution)),
-            ("split", self.split, get_args(Split)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, but it is {shown(value)}: choose one of these")
+        one_of("distribution", self.distribution, get_args(Distribution))
+        one_of("split", self.split, get_args(Split))
         if self.distribution == "mixture" and self.digits < 2:
             raise ValueError(
                 f"digits must be >= 2 for the mixture, which needs shorter numbers too, but it is {self.digits}: "

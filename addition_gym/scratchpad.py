@@ -1,4 +1,4 @@
-"""The scratchpad: the text of a problem, of its solution, and what can be read off them.
+"""The scratchpad: the text of a problem and of its solution, and what can be read off a completion.
 
 The format is that of Lee et al. (2024), arXiv:2307.03381, as used by Vassoyan et al. (2025), arXiv:2502.06533:
 
@@ -13,7 +13,7 @@ The format is that of Lee et al. (2024), arXiv:2307.03381, as used by Vassoyan e
     </scratch>
     4 1 2
 
-The *prompt* ends behind ``Target:``; the *completion*, which the model must write, starts with the line break after it and
+The *prompt* ends with ``Target:``; the *completion*, which the model must write, starts with the line break after it and
 ends with the line break after the result.
 """
 
@@ -47,7 +47,7 @@ def prompt(a: int, b: int) -> str:
     :param a: first operand, >= 0
     :param b: second operand, >= 0
     :return: for example ``"Input:\\n345+67\\nTarget:"``
-    :raises TypeError, ValueError: see :func:`check_operands`
+    :raises TypeError, ValueError: see :func:`addition_gym.checks.check_operands`
     """
     check_operands(a, b)
     return f"Input:\n{a}+{b}\nTarget:"
@@ -59,7 +59,7 @@ def solution(a: int, b: int) -> str:
     :param a: first operand, >= 0
     :param b: second operand, >= 0
     :return: the worked scratchpad and the result line
-    :raises TypeError, ValueError: see :func:`check_operands`
+    :raises TypeError, ValueError: see :func:`addition_gym.checks.check_operands`
     """
     check_operands(a, b)
     first, second = str(a), str(b)
@@ -135,7 +135,7 @@ def critical_tokens(a: int, b: int, pretrained_digits: int) -> list[CriticalToke
     :param b: second operand, >= 0
     :param pretrained_digits: N, the longest operand of pre-training, >= 1
     :return: the critical tokens, ordered by position; empty if neither operand is longer than N
-    :raises TypeError, ValueError: see :func:`check_operands` and :func:`check_digits`
+    :raises TypeError, ValueError: see :func:`addition_gym.checks.check_operands` and :func:`addition_gym.checks.check_digits`
     """
     check_digits("pretrained_digits", pretrained_digits)
     text = solution(a, b)

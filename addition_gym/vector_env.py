@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from addition_gym import scratchpad
-from addition_gym.checks import shown
+from addition_gym.checks import one_of, shown, whole
 from addition_gym.episode import (
     DEFAULT_DIGITS,
     Reward,
@@ -31,7 +31,6 @@ from addition_gym.vocabulary import PAD_TOKEN_ID, VOCAB_SIZE, decode, encode
 
 _CLOSING = encode(scratchpad.CLOSING)
 _LINE_BREAK = int(encode("\n")[0])
-_NO_OPERANDS = (0, 0)
 
 
 class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArray[Any]]):
@@ -41,7 +40,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
     is reset within the same step (``AutoresetMode.SAME_STEP``): the returned observation is that of its next episode, and
     ``info["final_obs"]`` and ``info["final_info"]`` hold the last of the old one.
 
-    The other arguments are those of the scalar environment. ``render()`` returns one text a lane.
+    The other arguments are those of the scalar environment. ``render()`` returns one text per lane.
 
     :param num_envs: number of lanes, >= 1
     :raises TypeError, ValueError: if an argument breaks its constraint
@@ -63,12 +62,8 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         max_tokens: int | None = None,
         render_mode: Literal["ansi"] | None = None,
     ):
-        if not isinstance(num_envs, int) or isinstance(num_envs, bool):
-            raise TypeError(f"num_envs must be an int, but it is {shown(num_envs)}: pass a number of lanes")
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be >= 1, but it is {shown(num_envs)}: pass a number of lanes")
-        if render_mode not in (None, "ansi"):
-            raise ValueError(f"render_mode must be None or 'ansi', but it is {shown(render_mode)}: choose one of these")
+        whole("num_envs", num_envs, 1, "pass a number of lanes")
+        one_of("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.sampler = make_sampler(digits, distribution, pretrained_digits, split)
@@ -80,7 +75,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rows = np.arange(num_envs)
         self._rngs, self._seeds = map(list, zip(*(seeding.np_random() for _ in range(num_envs)), strict=True))
-        self._operands = [_NO_OPERANDS] * num_envs
+        self._operands = [(0, 0)] * num_envs
         self._tokens = np.full((num_envs, self.max_tokens), PAD_TOKEN_ID, dtype=np.int64)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._prompt_lengths = np.zeros(num_envs, dtype=np.int64)
@@ -92,22 +87,17 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
     ) -> tuple[Tokens, dict[str, Any]]:
         """Start an episode in every lane.
 
-        :param seed: s seeds lane i with s + i; a sequence gives one seed a lane; None lets the streams go on
+        :param seed: s seeds lane i with s + i; a sequence gives one seed per lane; None continues the streams
         :param options: ``{"operands": [(a, b), ...]}`` sets the problem of every lane; ``"completion"`` beside it, the texts
             that are already written
         :return: observations, int64 of shape ``(num_envs, max_tokens)``, and ``{"operands": ...}``
-        :raises TypeError, ValueError: as the scalar environment; ``ValueError`` if there is not one seed or problem a lane
+        :raises TypeError, ValueError: as the scalar environment; ``ValueError`` if there is not one seed or problem per lane
         """
         options = check_options(options)
-        given = {
-            name: self._one_a_lane(name, options.get(name), default)
-            for name, default in (("operands", None), ("completion", ""))
-        }
-        problems = [None if pair is None else check_problem(pair, self.max_tokens) for pair in given["operands"]]
-        completions = [
-            check_completion(text, problem, self.max_tokens)
-            for text, problem in zip(given["completion"], problems, strict=True)
-        ]
+        operands = self._per_lane("operands", options.get("operands"), None)
+        texts = self._per_lane("completion", options.get("completion"), "")
+        problems = [check_problem(pair, self.max_tokens) for pair in operands]
+        completions = [check_completion(*start, self.max_tokens) for start in zip(texts, problems, strict=True)]
         self._seed_lanes(seed)
         infos: dict[str, Any] = {}
         for row in range(self.num_envs):
@@ -135,7 +125,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= VOCAB_SIZE:
             raise ValueError(
                 f"actions must be token ids in [0, {VOCAB_SIZE}) of shape ({self.num_envs},), but they are {actions!r}: "
-                "pass one id a lane, as addition_gym.encode returns"
+                "pass one id per lane, as addition_gym.encode returns"
             )
         self._tokens[self._rows, self._lengths] = actions
         self._lengths += 1
@@ -178,29 +168,22 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         """The generator of every lane."""
         return tuple(self._rngs)
 
-    def _one_a_lane(self, name: str, values: Any, default: Any) -> Sequence[Any]:
+    def _per_lane(self, name: str, values: Any, default: Any) -> list[Any]:
+        """Given values, one for each lane; without any, the default for all."""
         if values is None:
             return [default] * self.num_envs
-        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or len(values) != self.num_envs:
+        if not _is_list(values) or len(values) != self.num_envs:
             raise ValueError(
                 f"{name} must be a list of one for each of the num_envs = {self.num_envs} lanes, "
                 f"but it is {shown(values)}: pass that many"
             )
-        return values  # type: ignore[return-value]
+        return list(values)
 
-    def _seed_lanes(self, seed: int | Sequence[int | None] | None) -> None:
-        if seed is None:
-            seeds: list[int | None] = [None] * self.num_envs
-        elif isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
-            seeds = list(seed)
-        else:
+    def _seed_lanes(self, seed: Any) -> None:
+        if not _is_list(seed):
             check_seed(seed)
-            seeds = [int(seed) + row for row in range(self.num_envs)]
-        if len(seeds) != self.num_envs:
-            raise ValueError(
-                f"seed must be an int, None, or one seed for each of the num_envs = {self.num_envs} lanes, "
-                f"but it holds {len(seeds)}: pass that many"
-            )
+            seed = None if seed is None else [int(seed) + row for row in range(self.num_envs)]
+        seeds = self._per_lane("seed", seed, None)
         for lane_seed in seeds:
             check_seed(lane_seed)
         for row, lane_seed in enumerate(seeds):
@@ -215,3 +198,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         self._tokens[row, : len(written)] = written
         self._lengths[row], self._prompt_lengths[row] = len(written), len(prompt)
         self._scratch_closed[row] = scratchpad.CLOSING in completion
+
+
+def _is_list(values: Any) -> bool:
+    return isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)

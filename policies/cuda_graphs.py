@@ -1,4 +1,4 @@
-"""Decoding as CUDA graphs: one launch a token instead of hundreds."""
+"""Decoding as CUDA graphs: one launch per token instead of hundreds."""
 
 import warnings
 from collections.abc import Callable
@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 SPAN = 128
-"""A graph looks at a multiple of so many tokens of the cache."""
+"""The number of tokens of the cache that a graph looks at is a multiple of this."""
 
 Step = Callable[[Tensor, Tensor, int], Tensor]
-"""Tokens and positions, ``(B,)``, and how much of the cache to look at, to hidden states ``(B, D)``."""
+"""Maps tokens ``(B,)``, positions ``(B,)`` and how many tokens of the cache to look at, to hidden states ``(B, D)``."""
 
 
 class GraphedStep:
-    """Replays a decoding step from static buffers, with one graph for each number of rows and span that it meets.
+    """Replays a decoding step from static buffers, with one graph per number of rows and span.
 
     The number of rows is rounded up to a power of two, the span to a multiple of :data:`SPAN`. The rows added write to
-    position 0 of cache rows that hold no text. If a graph cannot be captured, this says so once and steps without.
+    position 0 of cache rows that hold no text. If a graph cannot be captured, this warns once and runs the step without graphs.
 
     :param step: the step; it must not read anything from the device
     :param n_rows: rows of the cache
@@ -33,7 +33,7 @@ class GraphedStep:
         self._captures = True
 
     def __call__(self, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
-        """As the step. The result is overwritten by the next call."""
+        """As the step, but the next call overwrites the result."""
         n = len(tokens)
         rows = min(1 << (n - 1).bit_length(), self.n_rows)
         span = min(-(-longest // SPAN) * SPAN, self.max_tokens)
@@ -56,8 +56,8 @@ class GraphedStep:
 def capture(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     """Capture a graph.
 
-    :param step: reads and writes static memory only; is run thrice
-    :return: what replays it, and its result, written anew by every replay
+    :param step: reads and writes static memory only; is run three times
+    :return: a function that replays it, and its result, which every replay overwrites
     """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

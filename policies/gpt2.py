@@ -1,7 +1,8 @@
-"""GPT-2 models: built from a configuration or loaded from a checked folder; and the trunk that all code paths share."""
+"""GPT-2: its configuration, its initial weights, and the trunk that training, scoring and cached decoding share."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 from transformers.pytorch_utils import Conv1D
 
+from policies.checks import whole
 from policies.operators import causal_attention, gelu
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -18,8 +20,17 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu_new": gelu, "gelu_py
 """By their names in a ``GPT2Config``."""
 
 
-def gpt2_config(vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_embd: int, pad_token_id: int) -> GPT2Config:
-    """A GPT-2 of a given size, without dropout, so that sampling and training see one and the same distribution.
+def gpt2_config(
+    vocab_size: int,
+    n_positions: int,
+    n_layer: int,
+    n_head: int,
+    n_embd: int,
+    pad_token_id: int | None,
+    activation_function: str = "gelu_pytorch_tanh",
+    **others: Any,
+) -> GPT2Config:
+    """A GPT-2 of a given size, without dropout, so that sampling and training see the same distribution.
 
     :param vocab_size: V, number of tokens
     :param n_positions: longest text, in tokens
@@ -27,26 +38,26 @@ def gpt2_config(vocab_size: int, n_positions: int, n_layer: int, n_head: int, n_
     :param n_head: attention heads per block
     :param n_embd: width D, a multiple of ``n_head``
     :param pad_token_id: the padding token
+    :param activation_function: a key of :data:`ACTIVATIONS`
+    :param others: further entries of the configuration
     :raises TypeError: if a size is not an int
     :raises ValueError: if ``n_embd`` is not a multiple of ``n_head`` or a size is not positive
     """
     sizes = dict(vocab_size=vocab_size, n_positions=n_positions, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
     for name, value in sizes.items():
-        if type(value) is not int:
-            raise TypeError(f"{name} must be an int, but it is {value!r}: pass a positive size")
-        if value < 1:
-            raise ValueError(f"{name} must be >= 1, but it is {value}: pass a positive size")
+        whole(name, value, 1, "pass a positive size")
     if n_embd % n_head:
         raise ValueError(f"n_embd must be a multiple of n_head = {n_head}, but it is {n_embd}: change one of them")
     return GPT2Config(
         **sizes,
-        activation_function="gelu_pytorch_tanh",
+        activation_function=activation_function,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         bos_token_id=None,
         eos_token_id=None,
         pad_token_id=pad_token_id,
+        **others,
     )
 
 
@@ -57,8 +68,7 @@ def build_gpt2(config: GPT2Config) -> GPT2LMHeadModel:
     """
     model = GPT2LMHeadModel(config)
     with torch.no_grad():
-        table = sinusoids(config.n_positions, config.n_embd)
-        model.transformer.wpe.weight.copy_(table * config.initializer_range)
+        model.transformer.wpe.weight.copy_(sinusoids(config.n_positions, config.n_embd) * config.initializer_range)
     return model.eval()
 
 
@@ -81,7 +91,7 @@ def hidden_states(model: GPT2Model, tokens: Tensor, positions: Tensor | None = N
     :param model: the trunk; its dropout is not applied
     :param tokens: token ids, int64 of shape ``(B, T)``
     :param positions: int64 of shape ``(B, T)`` or ``(1, T)``; ``0..T-1`` by default
-    :param attend: the attention; by default every token attends to itself and to what stands before it
+    :param attend: the attention; by default every token attends to itself and to those before it
     :return: final hidden states, ``(B, T, D)``; those of padding are meaningless
     """
     batch, length = tokens.shape
@@ -99,7 +109,7 @@ def hidden_states(model: GPT2Model, tokens: Tensor, positions: Tensor | None = N
 
 
 def _linear(layer: Conv1D, x: Tensor) -> Tensor:
-    """The product without the module call, which costs as much as a small product. :param x: ``(M, D)``"""
+    """The layer without its module call, which costs as much as a small matrix product. :param x: ``(M, D)``"""
     return torch.addmm(layer.bias, x, layer.weight)
 
 

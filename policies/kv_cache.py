@@ -15,8 +15,8 @@ class KVCache:
     """Keys and values of B texts, and the tokens and weights they were computed from.
 
     A cache belongs to whoever decodes. It is never silently wrong: :func:`advance` compares every text with the tokens it
-    has seen and reads afresh those that do not simply continue; if the weights have changed, it reads all afresh. Tokens and
-    lengths are kept on the host, so that this costs no synchronisation with a GPU.
+    has seen and reads again those that do not simply continue; if the weights have changed, it reads all of them again. Tokens
+    and lengths are kept on the host, so that this costs no synchronisation with a GPU.
 
     :param model: the GPT-2 trunk it serves
     :param n_rows: number of texts B
@@ -39,14 +39,14 @@ class KVCache:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all texts; those that were given up are back, empty."""
+        """Forget all texts; the rows that were given up are back."""
         self._weights_version = self._version()
         self.tokens = self._tokens
         self.lengths = np.zeros(len(self.tokens), dtype=np.int64)  # (B,)
 
     @property
     def capacity(self) -> int:
-        """How many texts it holds when none is given up."""
+        """How many texts it holds before any is given up."""
         return len(self._tokens)
 
     @property
@@ -130,7 +130,7 @@ def prefill(model: GPT2Model, cache: KVCache, rows: np.ndarray, tokens: np.ndarr
 def decode_one_token(model: GPT2Model, keys: Tensor, values: Tensor, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
     """Write one more token of every text into the cache, and return its hidden state.
 
-    :param keys: of the cache, ``(L, B or more, H, T, D/H)``; likewise ``values``
+    :param keys: of the cache, ``(L, B or more, H, T, D/H)``; and so ``values``
     :param tokens: ``(B,)``
     :param positions: of the tokens, ``(B,)``, each below ``longest``
     :param longest: how much of the cache is looked at

@@ -1,4 +1,4 @@
-"""GPT-2 models as files: read from a folder that may come from a stranger, checked, and written."""
+"""GPT-2 models as files: read and checked from a folder that may come from a stranger, and written."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,22 +11,17 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 
+from policies.checks import between, one_of
 from policies.gpt2 import ACTIVATIONS, gpt2_config
 from policies.safe_files import check_weights, read_json, read_safetensors
 
 TINY = Path(__file__).parent / "pretrained" / "tiny"
 """The bundled pre-trained model; its ``README.md`` is the model card."""
 
-
-WEIGHTS = "model.safetensors"
-"""The weights of a model, in its folder."""
-
+MODEL_FILE = "model.safetensors"
+"""The file with the weights of a model, in its folder."""
 
 _SIZES = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-
-
-_DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-
 
 _CHOICES = (
     "n_inner",
@@ -70,49 +65,39 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
             f"pretrained must have at least {n_positions} positions (the environment's max_tokens), but {str(folder)!r} "
             f"has {config.n_positions}: lower the environment's digits or max_tokens, or pre-train with more digits"
         )
-    config.pad_token_id = pad_token_id
-    if not (folder / WEIGHTS).is_file():
+    if not (folder / MODEL_FILE).is_file():
         raise ValueError(
-            f"pretrained must hold its weights as {WEIGHTS}, but {str(folder)!r} does not: save it anew with "
+            f"pretrained must hold its weights as {MODEL_FILE}, but {str(folder)!r} does not: save it again with "
             "save_pretrained; other files of weights may be pickles, which can run any code"
         )
-    return gpt2_of(config, read_safetensors(folder / WEIGHTS, "pretrained"), "pretrained")
+    config.pad_token_id = pad_token_id
+    return gpt2_of(config, read_safetensors(folder / MODEL_FILE, "pretrained"), "pretrained")
 
 
 def checked_config(content: Mapping[str, Any], source: str) -> GPT2Config:
-    """The configuration of a standard GPT-2, without dropout. Of its entries only those are taken that say what is computed.
+    """The configuration of a standard GPT-2, without dropout, from those entries that say what is computed.
 
     :param content: of a ``config.json``, which may come from a stranger
-    :param source: where it stands, for the message
-    :raises ValueError: if it is none
+    :param source: where it comes from, for the message
+    :raises ValueError: if it is not the configuration of a standard GPT-2
     """
     if content.get("model_type") != "gpt2":
         raise ValueError(
             f"pretrained must hold a GPT-2, but {source!r} holds a {content.get('model_type')!r}: choose another folder"
         )
-    missing = [name for name in _SIZES if name not in content]
-    if missing:
-        raise ValueError(f"pretrained must say {missing[0]} in its configuration, but {source!r} does not: write it there")
+    sizes: dict[str, Any] = {name: content.get(name) for name in _SIZES}
+    choices = {name: content[name] for name in _CHOICES if name in content}
+    choices.setdefault("activation_function", "gelu_new")  # transformers leaves its defaults out of the file
     try:
-        checked = gpt2_config(**{name: content[name] for name in _SIZES}, pad_token_id=0)
-        config = GPT2Config(
-            **{
-                **{name: getattr(checked, name) for name in (*_SIZES, *_DROPOUTS)},
-                **{name: content[name] for name in _CHOICES if name in content},
-                "bos_token_id": None,
-                "eos_token_id": None,
-            }
-        )
+        config = gpt2_config(**sizes, pad_token_id=None, **choices)
+        one_of("activation_function", config.activation_function, tuple(ACTIVATIONS))
+        between("layer_norm_epsilon", config.layer_norm_epsilon, 0, 1, "correct it", ends="()")
     except (TypeError, ValueError, StrictDataclassError) as error:
         raise ValueError(f"pretrained must have a sound configuration, but in {source!r} {error}") from error
-    if config.activation_function not in ACTIVATIONS or not config.scale_attn_weights or config.scale_attn_by_inverse_layer_idx:
+    if not config.scale_attn_weights or config.scale_attn_by_inverse_layer_idx:
         raise ValueError(
-            f"pretrained must be a standard GPT-2 (activation_function one of {', '.join(ACTIVATIONS)}, attention scaled by "
-            f"1 / sqrt(D / H)), but {source!r} is not: choose another folder"
-        )
-    if not 0 < config.layer_norm_epsilon < 1:
-        raise ValueError(
-            f"pretrained must have a layer_norm_epsilon in (0, 1), but {source!r} has {config.layer_norm_epsilon}: mend it"
+            f"pretrained must scale its attention by 1 / sqrt(D / H), as a standard GPT-2, but {source!r} does not: "
+            "choose another folder"
         )
     return config
 
@@ -126,12 +111,11 @@ def gpt2_of(config: GPT2Config, weights: dict[str, Tensor], name: str) -> GPT2LM
     :raises ValueError: see :func:`policies.safe_files.check_weights`
     """
     check_blocks(config, weights, name)
-    shapes = weight_shapes(config)
     if config.tie_word_embeddings:
         embedding, head = weights.get("transformer.wte.weight"), weights.pop("lm_head.weight", None)
         if head is not None and (embedding is None or not torch.equal(head, embedding)):
-            raise ValueError(f"{name} must have one embedding for input and head, but lm_head.weight is another: save it anew")
-    check_weights(weights, shapes, name)
+            raise ValueError(f"{name} must have one embedding for input and head, but lm_head.weight is another: save it again")
+    check_weights(weights, weight_shapes(config), name)
     with _no_progress_bar():
         model: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
     return model.eval()
@@ -144,26 +128,32 @@ def check_blocks(config: GPT2Config, weights: Mapping[str, Any], name: str, pref
     :raises ValueError: naming ``n_layer``
     """
     start = f"{prefix}transformer.h."
-    names = [str(key) for key in weights]
-    found = len({key.removeprefix(start).split(".")[0] for key in names if key.startswith(start)})
+    found = len({str(key).removeprefix(start).split(".")[0] for key in weights if str(key).startswith(start)})
     if config.n_layer != found:
-        raise ValueError(f"{name} must have as many blocks as n_layer = {config.n_layer}, but it has {found}: mend n_layer")
+        raise ValueError(f"{name} must have as many blocks as n_layer = {config.n_layer}, but it has {found}: correct n_layer")
 
 
 def weight_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of a GPT-2, by name; the work is proportional to ``n_layer``."""
     d, inner = config.n_embd, 4 * config.n_embd if config.n_inner is None else config.n_inner
-    matrices = {"attn.c_attn": (d, 3 * d), "attn.c_proj": (d, d), "mlp.c_fc": (d, inner), "mlp.c_proj": (inner, d)}
-    block: dict[str, tuple[int, ...]] = {}
-    for name, shape in matrices.items():
-        block |= {f"{name}.weight": shape, f"{name}.bias": shape[1:]}
-    for name in ("ln_1", "ln_2"):
-        block |= {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_positions, d)}
-    shapes |= {f"h.{layer}.{name}": shape for layer in range(config.n_layer) for name, shape in block.items()}
-    shapes |= {"ln_f.weight": (d,), "ln_f.bias": (d,)}
-    head: dict[str, tuple[int, ...]] = {} if config.tie_word_embeddings else {"lm_head.weight": (config.vocab_size, d)}
-    return {f"transformer.{name}": shape for name, shape in shapes.items()} | head
+    block: dict[str, tuple[int, ...]] = {
+        "attn.c_attn": (d, 3 * d),
+        "attn.c_proj": (d, d),
+        "mlp.c_fc": (d, inner),
+        "mlp.c_proj": (inner, d),
+        "ln_1": (d,),
+        "ln_2": (d,),
+    }
+    biased = {f"h.{layer}.{name}": shape for layer in range(config.n_layer) for name, shape in block.items()} | {"ln_f": (d,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "transformer.wte.weight": (config.vocab_size, d),
+        "transformer.wpe.weight": (config.n_positions, d),
+    }
+    shapes |= {f"transformer.{name}.weight": shape for name, shape in biased.items()}
+    shapes |= {f"transformer.{name}.bias": shape[-1:] for name, shape in biased.items()}
+    if not config.tie_word_embeddings:
+        shapes["lm_head.weight"] = (config.vocab_size, d)
+    return shapes
 
 
 def save_gpt2(model: GPT2LMHeadModel, folder: Path) -> None:

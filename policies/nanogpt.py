@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+from policies.checks import one_of
 from policies.gpt2 import ACTIVATIONS, gpt2_config
 from policies.model_files import gpt2_of, weight_shapes
 from policies.safe_files import check_tensor, read_json, read_safetensors, read_torch
 
-WEIGHTS = ("ckpt.pt", "model.safetensors", "pytorch_model.bin")
-"""Names of the weights in a folder: nanoGPT's own, and the two of ``huggingface_hub.PyTorchModelHubMixin``."""
+CHECKPOINT_FILES = ("ckpt.pt", "model.safetensors", "pytorch_model.bin")
+"""What the file with the weights may be called: nanoGPT's name, and the two of ``huggingface_hub.PyTorchModelHubMixin``."""
 
 _TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _MASKS = (".attn.bias", ".attn.masked_bias")  # buffers, not parameters
@@ -40,10 +41,11 @@ def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
     :return: the state dict, and the number of attention heads, which the weights do not tell
     :raises ValueError: if there are no weights, they cannot be read safely, or nothing says ``n_head``
     """
-    file = next((path / name for name in WEIGHTS if (path / name).is_file()), path)
+    file = next((path / name for name in CHECKPOINT_FILES if (path / name).is_file()), path)
     if not file.is_file():
         raise ValueError(
-            f"checkpoint must be a torch file or a folder with one of {', '.join(WEIGHTS)}, but {str(path)!r} is not"
+            f"checkpoint must be a torch file or a folder with one of {', '.join(CHECKPOINT_FILES)}, but {str(path)!r} is not: "
+            "check the path"
         )
     content: dict[str, Any] = (
         read_safetensors(file, "checkpoint") if file.suffix == ".safetensors" else read_torch(file, "checkpoint")
@@ -53,7 +55,9 @@ def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
     config = content.get("model_args") or (read_json(beside, "checkpoint") if beside.is_file() else {})
     for name, value in (("model", state), ("model_args", config)):
         if not isinstance(value, dict):
-            raise ValueError(f"checkpoint must hold a dict as {name!r}, but {str(file)!r} holds a {type(value).__name__}")
+            raise ValueError(
+                f"checkpoint must hold a dict as {name!r}, but {str(file)!r} holds a {type(value).__name__}: save it again"
+            )
     if type(config.get("n_head")) is not int:
         raise ValueError(
             f"checkpoint must say n_head, an int, under 'model_args' or in a config.json beside it, but {str(file)!r} does "
@@ -78,15 +82,14 @@ def convert_nanogpt(
 
     :param state: nanoGPT's state dict
     :param n_head: attention heads per block
-    :param rows: of each of our V tokens, its row in the checkpoint's embedding; None for a token that has none
+    :param rows: of each of our V tokens, its row in the checkpoint's embedding; None if it has no row there
     :param pad_token_id: our padding token
     :param activation_function: one of :data:`policies.gpt2.ACTIVATIONS`. nanoGPT's GELU is exact (``"gelu"``); that
         of its first versions, and of the authors' code, is the tanh approximation (``"gelu_new"``)
     :return: the model in float32, in eval mode; missing biases are 0
     :raises ValueError: if the state dict has another layout, the head is not tied, or a row is out of range
     """
-    if activation_function not in ACTIVATIONS:
-        raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, but it is {activation_function!r}")
+    one_of("activation_function", activation_function, tuple(ACTIVATIONS))
     weights = {}
     for name, weight in state.items():
         check_tensor(weight, str(name), "state")
@@ -95,12 +98,11 @@ def convert_nanogpt(
     head = weights.pop("lm_head.weight", None)
     embedding, positions = weights.pop("wte.weight", head), weights.get("wpe.weight")
     if embedding is None or positions is None or embedding.dim() != 2 or positions.dim() != 2:
-        raise ValueError("state must hold transformer.wte.weight and transformer.wpe.weight, but it does not: no nanoGPT")
+        raise ValueError("state must hold transformer.wte.weight and transformer.wpe.weight, but it does not: pass a nanoGPT")
     if head is not None and not torch.equal(head, embedding):
-        raise ValueError("state must have a tied head, but lm_head.weight differs from transformer.wte.weight: no nanoGPT")
+        raise ValueError("state must have a tied head, but lm_head.weight differs from transformer.wte.weight: pass a nanoGPT")
     n_layer = len({name.split(".")[1] for name in weights if name.startswith("h.")})
-    config = gpt2_config(len(rows), len(positions), n_layer, n_head, embedding.shape[1], pad_token_id)
-    config.activation_function = activation_function
+    config = gpt2_config(len(rows), len(positions), n_layer, n_head, embedding.shape[1], pad_token_id, activation_function)
     ours = {"transformer.wte.weight": _permuted(embedding, rows)}
     for name, weight in weights.items():
         ours[f"transformer.{name}"] = weight.T.contiguous() if name.endswith(_TRANSPOSED) and weight.dim() == 2 else weight
@@ -113,6 +115,9 @@ def convert_nanogpt(
 def _permuted(embedding: Tensor, rows: Sequence[int | None]) -> Tensor:
     known = [row for row in rows if row is not None]
     if not known or min(known) < 0 or max(known) >= len(embedding):
-        raise ValueError(f"rows must lie in [0, {len(embedding)}), the checkpoint's tokens, but they are {list(rows)}")
+        raise ValueError(
+            f"rows must lie in [0, {len(embedding)}), the checkpoint's tokens, but they are {list(rows)}: pass None "
+            "for a token that has no row"
+        )
     mean = embedding[known].mean(dim=0)
     return torch.stack([mean if row is None else embedding[row] for row in rows])

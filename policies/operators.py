@@ -12,7 +12,7 @@ _INNER, _CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Every token attends to itself and to what stands before it; right padding then needs no mask.
+    """Every token attends to itself and to those before it; right padding then needs no mask.
 
     PyTorch's causal CPU kernel computes the whole square in its backward pass. Here every block of queries sees only the keys
     up to its own end.
@@ -35,8 +35,8 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def gelu(x: Tensor) -> Tensor:
     """GPT-2's GELU (Hendrycks and Gimpel 2016), ``x (1 + tanh(y / 2)) / 2`` with ``y = sqrt(8 / pi) (x + 0.044715 x**3)``.
 
-    Since ``(1 + tanh(y / 2)) / 2 = sigmoid(y)``, a CPU, on which PyTorch's sigmoid is some times faster than its tanh, computes
-    ``x sigmoid(y)``.
+    Since ``(1 + tanh(y / 2)) / 2 = sigmoid(y)``, a CPU, on which PyTorch's sigmoid is several times faster than its tanh,
+    computes ``x sigmoid(y)``.
     """
     if x.device.type != "cpu":
         return F.gelu(x, approximate="tanh")

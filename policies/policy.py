@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from policies.checks import above, at_least, between
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
 from policies.kv_cache import KVCache, advance
 from policies.model_files import load_gpt2
@@ -93,17 +94,10 @@ class GPT2Policy(ActorCriticPolicy):
         vocab_size, max_tokens = _token_shape(observation_space, action_space)
         if use_sde:
             raise ValueError("use_sde must be False, but it is True: state-dependent exploration needs continuous actions")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be > 0, but it is {temperature}: pass 1.0 to leave the softmax as it is")
-        if not 0 <= pad_token_id < vocab_size:
-            raise ValueError(
-                f"pad_token_id must lie in [0, {vocab_size}), the action space, but it is {pad_token_id}: "
-                "pass the environment's padding token"
-            )
-        if any(width < 1 for width in value_net_arch):
-            raise ValueError(
-                f"value_net_arch must hold widths >= 1, but it is {tuple(value_net_arch)}: pass () for a linear head"
-            )
+        above("temperature", temperature, 0, "pass 1.0 to leave the softmax as it is")
+        between("pad_token_id", pad_token_id, 0, vocab_size, "pass the environment's padding token", ends="[)")
+        for width in value_net_arch:
+            at_least("each width of value_net_arch", width, 1, "pass () for a linear head")
         self.max_tokens = max_tokens
         self.value_net_arch = tuple(value_net_arch)
         self.detach_value = detach_value

@@ -1,4 +1,4 @@
-"""Files that a stranger may have written: read without running any code in them, and never larger in memory than on disk."""
+"""Reading files that a stranger may have written: no code in them runs, and they take no more memory than they have on disk."""
 
 import json
 import os
@@ -20,12 +20,14 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 
     :param path: of the file, in UTF-8
     :param name: of the argument that led here, for the message
-    :raises ValueError: if it is no JSON, or another value than an object
+    :raises ValueError: if it is not JSON, or not an object
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name} must come with readable JSON, but {str(path)!r} is not: mend it ({_brief(error)})") from error
+        raise ValueError(
+            f"{name} must come with readable JSON, but {str(path)!r} is not: correct it ({_brief(error)})"
+        ) from error
     if not isinstance(content, dict):
         raise ValueError(
             f"{name} must come with a JSON object, but {str(path)!r} holds a {type(content).__name__}: write {{key: value}}"
@@ -45,12 +47,12 @@ def read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
         return safetensors.torch.load(path.read_bytes())
     except Exception as error:  # the format's own errors, and what torch says of sizes and types that it cannot have
         raise ValueError(
-            f"{name} must be a sound safetensors file, but {str(path)!r} is damaged: fetch it anew ({_brief(error)})"
+            f"{name} must be a sound safetensors file, but {str(path)!r} is damaged: download it again ({_brief(error)})"
         ) from error
 
 
 def read_torch(file: Path | IO[bytes], name: str) -> dict[str, Any]:
-    """A dict of what ``torch.save`` writes since torch 1.6: a zip file that is not compressed.
+    """A dict in a file of ``torch.save`` since torch 1.6, which is a zip file without compression.
 
     :param file: a path, or an open file
     :param name: of the argument, for the message
@@ -66,10 +68,12 @@ def read_torch(file: Path | IO[bytes], name: str) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{name} must hold only tensors, numbers and texts, but {shown} holds more, which could run any code: "
-            "save its weights and sizes anew, without the rest"
+            "save its weights and sizes again, without the rest"
         ) from error
     except Exception as error:  # zipfile, the unpickler and torch raise anything on a damaged file
-        raise ValueError(f"{name} must be a sound torch file, but {shown} is not: fetch it anew ({_brief(error)})") from error
+        raise ValueError(
+            f"{name} must be a sound torch file, but {shown} is not: download it again ({_brief(error)})"
+        ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{name} must be a dict, but {shown} holds a {type(content).__name__}: save a state dict")
     return content
@@ -81,7 +85,7 @@ def check_weights(weights: Mapping[str, Any], shapes: Shapes, name: str) -> None
     :param weights: tensors by name
     :param shapes: those of the model
     :param name: of the argument, for the message
-    :raises ValueError: if one is missing, too many, of another shape, no floating-point number, or not finite
+    :raises ValueError: if one is missing, surplus, of another shape, not of floating-point numbers, or not finite
     """
     for key, shape in shapes.items():
         if key not in weights:
@@ -91,21 +95,21 @@ def check_weights(weights: Mapping[str, Any], shapes: Shapes, name: str) -> None
             found = tuple(weights[key].shape)
             raise ValueError(f"{name} must hold {key} of {shape}, but it is of shape {found}: choose another model")
         if not weights[key].isfinite().all():
-            raise ValueError(f"{name} must hold finite numbers, but {key} has NaN or infinity: fetch or train it anew")
+            raise ValueError(f"{name} must hold finite numbers, but {key} has NaN or infinity: download or train it again")
     if surplus := [str(key) for key in weights if key not in shapes]:
         raise ValueError(f"{name} must hold nothing but its model, but it also holds {', '.join(surplus[:5])}: leave it out")
 
 
 def check_tensor(tensor: Any, key: str, name: str) -> None:
-    """Refuse what is no plain tensor of floating-point numbers, each with a place of its own in memory.
+    """Refuse what is not a plain tensor of floating-point numbers, each with a place of its own in memory.
 
-    A tensor may say that it repeats one number 10**18 times; whoever copies it then asks for the memory.
+    A tensor may say that it repeats one number 10**18 times; a copy of it would then need all that memory.
 
     :raises ValueError: naming ``name`` and ``key``
     """
     plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
     if not plain or not tensor.is_floating_point() or tensor.nbytes > tensor.untyped_storage().nbytes():
-        raise ValueError(f"{name} must hold {key} as a plain tensor of floating-point numbers, but it does not: save it anew")
+        raise ValueError(f"{name} must hold {key} as a plain tensor of floating-point numbers, but it does not: save it again")
 
 
 def _size(file: Path | IO[bytes]) -> int:

@@ -190,7 +190,7 @@ def test_the_result_line_is_the_first_after_the_closing_line():
 @few
 @given(fragments)
 def test_an_episode_ends_where_its_text_says(completion):
-    """The first line break behind a line ``</scratch>``, else the padding that follows."""
+    """The first line break after a line ``</scratch>``, else the padding that follows."""
     env, written = started(), ""
     for character in completion + "\0":
         action = PAD_TOKEN_ID if character == "\0" else encode(character)[0]
@@ -230,7 +230,7 @@ def test_returned_observations_are_fresh():
     assert decode(env.step(encode("s")[0])[0]) == PROMPT + "\n<s"
 
 
-def test_reset_in_the_middle_starts_afresh():
+def test_reset_in_the_middle_starts_over():
     env = started()
     env.step(encode("\n")[0])
     obs, _ = env.reset(options={"operands": (1, 2)})
@@ -432,7 +432,7 @@ def test_empty_options_mean_none():
     [(-1, ValueError), (-(10**5000), ValueError), (1.5, TypeError), ("1", TypeError), ({}, TypeError)],
     ids=["negative", "long", "float", "text", "dict"],
 )
-def test_what_is_no_seed(env_id, seed, error):
+def test_what_is_not_a_seed(env_id, seed, error):
     env = gym.make_vec("ScratchpadAdd-v0") if env_id == "vector" else gym.make(env_id)
     with pytest.raises(error, match="seed must be"):
         env.reset(seed=seed)
@@ -448,7 +448,7 @@ def test_what_is_no_seed(env_id, seed, error):
         (dict(max_tokens=10**5000), r"but it is 1 \* a number of more than 1000 digits: lower"),
         (dict(num_envs=10**9), r"num_envs \* max_tokens must be at most 268435456, .* but it is 1000000000 \* "),
         (dict(digits=10**9), "digits must be at most 1000"),
-        (dict(reward=10**5000), "reward must be 'binary' or 'signed', but it is a number of more than 1000 digits"),
+        (dict(reward=10**5000), "reward must be one of binary, signed, but it is a number of more than 1000 digits"),
     ],
 )
 def test_sizes_are_checked_before_memory_is_taken(arguments, message):

@@ -18,7 +18,7 @@ def texts(seed: int, fragment: str) -> list[str]:
 
 
 def cut(text: str, share: float) -> str:
-    """A part of the text behind which the episode goes on."""
+    """A part of the text after which the episode continues."""
     env = ScratchpadAddEnv()
     env.reset(options={"operands": PROBLEM})
     for index, token in enumerate(encode(text)):
@@ -78,7 +78,7 @@ def test_a_bad_completion_is_refused(options, error):
 
 
 @pytest.mark.parametrize("completion", ["\n", ["\n"], [1, 2], 3])
-def test_one_completion_a_lane(completion):
+def test_one_completion_per_lane(completion):
     with pytest.raises((TypeError, ValueError), match=r"^completion must be a "):
         ScratchpadAddVectorEnv(2).reset(options={"operands": [PROBLEM, PROBLEM], "completion": completion})
 

@@ -1,4 +1,4 @@
-"""The golden file is written anew by ``python -m tests.addition_gym.test_problems``; that breaks every user's seeds."""
+"""The golden file is written again by ``python -m tests.addition_gym.test_problems``; that breaks every user's seeds."""
 
 import json
 from collections import Counter
@@ -183,6 +183,7 @@ def test_the_hash_of_the_split_never_changes():
         ("pretrained_digits", True, TypeError),
         ("distribution", "uniform", ValueError),
         ("distribution", None, ValueError),
+        ("distribution", np.array(["mixture", "varying"]), ValueError),
         ("split", "validation", ValueError),
         ("split", None, ValueError),
     ],

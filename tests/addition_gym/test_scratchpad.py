@@ -161,7 +161,7 @@ def test_first_error_of_a_part_is_its_length(a, b, data):
 
 @few
 @given(operand, operand, st.text(alphabet=ALPHABET, min_size=1))
-def test_text_behind_the_solution_is_an_error_but_does_not_change_the_answer(a, b, more):
+def test_text_after_the_solution_is_an_error_but_does_not_change_the_answer(a, b, more):
     text = solution(a, b)
     assert first_error(text + more, a, b) == len(text)
     assert is_correct(text + more, a, b)
@@ -270,7 +270,7 @@ def test_critical_tokens_say_where_they_stand(a, b, pretrained_digits):
     assert bool(tokens) == (max(len(str(a)), len(str(b))) > pretrained_digits)
     for position, line, which, kind in tokens:
         line_so_far = text[:position].split("\n")[-1]
-        assert text[:position].count("\n") == line + 1, "the lines start behind the line <scratch>"
+        assert text[:position].count("\n") == line + 1, "the lines start after the line <scratch>"
         assert which == (2 if " + " in line_so_far else 1)
         assert " , " not in line_so_far
         assert {"comma": text[position] == ",", "digit": text[position].isdigit()}[kind]

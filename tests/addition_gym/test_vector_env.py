@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -194,7 +195,7 @@ def test_every_lane_may_have_its_own_seed():
     assert drawn[1] == ScratchpadAddEnv(digits=8).reset(seed=3)[1]["operands"]
 
 
-def test_a_lane_without_a_seed_goes_on_in_its_stream():
+def test_a_lane_without_a_seed_continues_its_stream():
     envs = ScratchpadAddVectorEnv(2, digits=8)
     operands_of(envs, seed=[4, 5])
     second = operands_of(envs)
@@ -291,8 +292,8 @@ def test_step_needs_reset():
 
 
 @pytest.mark.parametrize("seed", [[1], [1, 2, 3], []])
-def test_one_seed_a_lane(seed):
-    with pytest.raises(ValueError, match=rf"^seed must .*num_envs = 2.*{len(seed)}"):
+def test_one_seed_per_lane(seed):
+    with pytest.raises(ValueError, match=rf"^seed must .*num_envs = 2 lanes, but it is {re.escape(str(seed))}:"):
         ScratchpadAddVectorEnv(2).reset(seed=seed)
 
 

@@ -1,4 +1,4 @@
-"""The task once more, from the text of the design: schoolbook addition on digit characters, and a machine that reads one
+"""The task a second time, from the text of the design: schoolbook addition on digit characters, and a machine that reads one
 character at a time. It shares nothing with ``addition_gym`` but the format.
 """
 
@@ -47,7 +47,7 @@ def tokens_of_solution(a: str, b: str) -> list[Token]:
         write(carry, "carry")
         write("=")
         write((DIGITS[tens] if tens else "") + DIGITS[ones], "sum")
-        write(" ", "behind the sum")
+        write(" ", "after the sum")
         write(", A->")
         write(DIGITS[ones], "digit")
         write(" , C->")
@@ -130,7 +130,7 @@ def category_of(completion: str, tokens: list[Token], prompt: str, max_tokens: i
             return "wrong carry"
         case "sum":
             return "wrong column sum"
-        case "behind the sum" if given in DIGITS:
+        case "after the sum" if given in DIGITS:
             return "wrong column sum"
         case "digit" if digit_for_digit:
             return "wrong column sum"

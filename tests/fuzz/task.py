@@ -97,7 +97,7 @@ def problem_of(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def writing(rng: np.random.Generator, operands: tuple[int, int]) -> list[int]:
-    """Tokens to write: a mutated completion, noise behind it, and sometimes padding."""
+    """Tokens to write: a mutated completion, noise after it, and sometimes padding."""
     a, b = operands
     text = mutations.text(rng, solution(a, b), solution(b, a + 1))
     tokens = [int(encode(character)[0]) for character in text if character in CHARACTERS]

@@ -40,7 +40,7 @@ def padded(texts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_cached_equals_plain_whatever_happens_to_the_rows(model: GPT2LMHeadModel, seed: int) -> None:
-    """Rows go on, start anew, jump ahead, step back, stay, change an early token, or leave; each has its own length."""
+    """Rows continue, start again, jump ahead, step back, stay, change an early token, or leave; each has its own length."""
     rng = np.random.default_rng(seed)
     cache = KVCache(model.transformer, ROWS, MAX_TOKENS)
 
@@ -52,11 +52,11 @@ def test_cached_equals_plain_whatever_happens_to_the_rows(model: GPT2LMHeadModel
         hidden = advance(model.transformer, cache, *padded(texts))
         torch.testing.assert_close(hidden, plain(model, texts), atol=1e-5, rtol=0)
         for row, text in enumerate(texts):
-            event = rng.choice(["go on", "anew", "jump", "back", "stay", "edit"], p=[0.7, 0.06, 0.06, 0.06, 0.06, 0.06])
-            if event == "anew" or len(text) >= MAX_TOKENS - 2:
+            event = rng.choice(["continue", "again", "jump", "back", "stay", "edit"], p=[0.7, 0.06, 0.06, 0.06, 0.06, 0.06])
+            if event == "again" or len(text) >= MAX_TOKENS - 2:
                 texts[row] = fresh()
-            elif event in ("go on", "jump"):
-                texts[row] = text + rng.integers(1, VOCAB_SIZE, size=1 if event == "go on" else 2).tolist()
+            elif event in ("continue", "jump"):
+                texts[row] = text + rng.integers(1, VOCAB_SIZE, size=1 if event == "continue" else 2).tolist()
             elif event == "back":
                 texts[row] = text[: rng.integers(1, len(text) + 1)]
             elif event == "edit":

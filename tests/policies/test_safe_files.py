@@ -116,7 +116,13 @@ def test_code_beside_a_model(folder, target, monkeypatch) -> None:
         (dict(n_head="2"), "n_head must be an int"),
         (dict(vocab_size=10**9), "vocabulary size of the environment, 41"),
         (dict(vocab_size=None), "vocab_size must be an int"),
-        (dict(layer_norm_epsilon=-1.0), "layer_norm_epsilon in .0, 1."),
+        (dict(layer_norm_epsilon=-1.0), r"layer_norm_epsilon must lie in \(0, 1\), but it is -1.0"),
+        (
+            dict(activation_function="relu"),
+            "activation_function must be one of gelu_new, .*, gelu, but it is 'relu'",
+        ),
+        (dict(scale_attn_weights=False), "must scale its attention by"),
+        (dict(scale_attn_by_inverse_layer_idx=True), "must scale its attention by"),
         (dict(activation_function=["gelu"]), r"sound configuration, but in [\s\S]* expected str"),
         (dict(tie_word_embeddings=False), "lm_head.weight of .41, 8., but it is missing"),
     ],
@@ -214,7 +220,7 @@ def test_a_nanogpt_whose_width_would_not_fit() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "\udcff", '{"a": ' + "1" * 5000 + "}", "[]", "3", "null"])
-def test_json_that_is_none(content, tmp_path) -> None:
+def test_what_is_not_json(content, tmp_path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=r"resume must come with (readable JSON|a JSON object), but .*config.json"):
