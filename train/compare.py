@@ -13,7 +13,7 @@ from train.experiment.arms import matched_budget
 from train.experiment.experiment import run_experiment
 from train.experiment.runner import Runner
 from train.experiment.store import PUBLISHED, Store
-from train.experiment.verdict import verdict
+from train.experiment.verdict import NOT_SHOWN, verdict
 from train.ppo import PRESETS, PPOArgs
 from train.run.arguments import parse
 from train.run.process import run_command
@@ -58,6 +58,7 @@ def main() -> None:
         args.output or Path("results") / args.experiment,
         Console(),
         lambda results: verdict(results, uniform),
+        NOT_SHOWN,
     )
 
 

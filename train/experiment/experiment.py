@@ -22,6 +22,7 @@ def run_experiment(
     output: Path,
     console: Console,
     answer: Callable[[Results], str] = lambda _: "",
+    note: str = "",
 ) -> None:
     """Make the runs that are missing, and report those that are done.
 
@@ -34,13 +35,14 @@ def run_experiment(
     :param output: the folder of the report
     :param console: for progress and the table
     :param answer: a sentence that the results say together
+    :param note: what stands below it in the report
     :raises SystemExit: with status 1 if runs failed, or none is done
     """
     runs = plan(arms, seeds)
     failed = runner.run_missing(store, runs.values(), console) if runner else []
     done = {name: run for name, args in runs.items() if (run := store.get(args))}
     if done:
-        report(title, command, arms, done, store, output, console, answer)
+        report(title, command, arms, done, store, output, console, answer, note)
     if failed:
         raise SystemExit(f"{len(failed)} runs failed; the same command tries them again")
     if not done:

@@ -39,6 +39,7 @@ def report(
     output: Path,
     console: Console,
     answer: Callable[[Results], str] = lambda _: "",
+    note: str = "",
 ) -> None:
     """Print the table, and write ``README.md``, ``arms.csv``, ``runs.csv`` and two pictures.
 
@@ -50,6 +51,7 @@ def report(
     :param output: the folder to write into
     :param console: for the table
     :param answer: a sentence that the results say together
+    :param note: what stands below it on the page
     """
     results: Results = {
         arm: {
@@ -71,9 +73,10 @@ def report(
         f"# {title}",
         made_by(command, results, runs),
         f"**{said}**" if said else "",
+        note,
         markdown_table(header, rows),
         caption(results),
-        f"The arms differ in these arguments of `python -m train.ppo` alone:\n\n{_differences(arms)}",
+        f"The arms differ in these arguments of `python -m train.ppo` alone; runs of one seed share problems and initial weights:\n\n{_differences(arms)}",
         "`arms.csv` has the table as numbers, `runs.csv` one row per run: accuracies from 0 to 1, `gain` and `retention` in\n"
         "percentage points, `kl` in nats per episode.",
         "![Gain against retention](gain_against_retention.png)",
@@ -119,7 +122,7 @@ def caption(results: Results) -> str:
     """How to read :func:`arm_table`."""
     text = (
         "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals, which are too narrow for few runs. "
-        "Arms that spend different KL are not matched in it."
+        "Arms that spend different amounts of KL are not comparable by their gain alone."
     )
     if not _comparable(results):
         return text

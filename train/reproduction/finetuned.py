@@ -10,7 +10,7 @@ from train.measure.pictures import STYLES
 from train.measure.statistics import Estimate, interquartile_mean
 from train.ppo import PPOArgs
 from train.reproduction.artefact import Artefact
-from train.reproduction.bands import draw_bands
+from train.reproduction.bands import band, draw_bands
 from train.reproduction.workshop import Workshop
 from train.run.run import FinishedRun
 
@@ -21,6 +21,8 @@ EXPONENTS = (1.0, 10.0, 150.0, 500.0, 1000.0, 10000.0)
 COMMAS = [(line, operand) for line in (1, 2, 3) for operand in (1, 2)]
 """The six critical commas of Fig. 7."""
 STANDARD, PRIORITIZED, NO_KL = "standard", "prioritized", "no KL"
+FEW = 3
+"""Of so few seeds the interquartile mean is the mean, and the bootstrap interval runs from the lowest to the highest."""
 Runs = Mapping[str, Sequence[FinishedRun]]
 Rows = list[dict[str, Any]]
 
@@ -61,7 +63,11 @@ def finals(found: Runs, extra: int) -> str:
 def how(workshop: Workshop, kl_coef: float | None = None) -> str:
     """What all captions say of the runs."""
     coef = workshop.scale.ppo.kl_coef if kl_coef is None else kl_coef
-    return f"KL coefficient {coef:g}; lines are interquartile means over {workshop.seeds} seeds, bands 95% bootstrap intervals."
+    if workshop.seeds <= FEW:
+        drawn = f"means over {workshop.seeds} seeds, bands and brackets run from the lowest to the highest"
+    else:
+        drawn = f"interquartile means over {workshop.seeds} seeds, bands and brackets 95% bootstrap intervals, too narrow for so few"
+    return f"KL coefficient {coef:g}; lines are {drawn}."
 
 
 def fig_3(workshop: Workshop) -> Artefact:
@@ -104,7 +110,8 @@ def fig_4(workshop: Workshop) -> Artefact:
         f"{workshop.scale.ppo.kl_exponent:g}): success above, below it the probability of the right prediction on two "
         f"critical tokens of held-out problems. {how(workshop)} Greedy accuracy in per cent at the end: "
         f"{finals(found, extra)}. In the paper (Fig. 4) the prioritized run is clearly ahead, and under the standard penalty "
-        "the critical probabilities fall back."
+        "the critical probabilities fall back. This is one coefficient: at another the order can be the reverse, and the arms spend "
+        "different amounts of KL (check 3)."
     )
     return Artefact("Figure 4: standard against prioritized KL", caption, rows, figure)
 
@@ -124,10 +131,17 @@ def fig_7(workshop: Workshop) -> Artefact:
         arm: ", ".join(f"{last(runs, f'critical/line{line}_operand{operand}_comma').value:.2f}" for line, operand in COMMAS)
         for arm, runs in found.items()
     }
+    first = "critical/line1_operand1_comma"
+    peaks = {arm: band(runs, first)["value"] for arm, runs in found.items()}
+    lowest = {arm: min(run.progress.curve(first)[1][-1] for run in runs) for arm, runs in found.items()}
+    falls = "; ".join(
+        f"{values.max():.2f}, {values[-5:].mean():.2f} and {lowest[arm]:.2f} ({arm})" for arm, values in peaks.items()
+    )
     caption = (
         "Probability of the right prediction on the six critical commas, line by line, given the right text before them, "
         f"during RL with the standard and the prioritized penalty. {how(workshop)} At the end: "
         + "; ".join(f"{arm} {values}" for arm, values in ends.items())
+        + f". The first comma's peak, its mean over the last five rollouts and its lowest end of a run: {falls}"
         + ". In the paper (Fig. 7) they rise with the prioritized penalty; with the standard one they fall back to their start."
     )
     return Artefact("Figure 7: the six critical commas", caption, rows, figure)
@@ -171,7 +185,7 @@ def fig_6(workshop: Workshop) -> Artefact:
         f"Prioritized penalties with different exponents, between the standard penalty (0) and none. {how(workshop)} Left: "
         "success of the rollouts (150 and 500 left out for legibility); right: accuracy at the end, in per cent: "
         f"{finals(found, extra)}. In the paper (Fig. 6, 9 seeds) 10 to 500 are slightly better than the standard penalty, 500 "
-        "is the best, accuracy declines from 1000 on and collapses at 10000."
+        "is the best, accuracy declines from 1000 on and collapses at 10000. The arms spend different amounts of KL (check 2)."
     )
     return Artefact("Figure 6: sensitivity to the exponent", caption, _same_columns(rows), figure)
 
@@ -202,7 +216,7 @@ def weights_by_exponent(workshop: Workshop) -> Artefact:
     kl = ", ".join(f"{row['exponent']}: {row['value']:.1f}" for row in rows if row["column"] == KL)
     caption = (
         "What an exponent does to the penalty: mean weight of a token and share of weights below 0.1 in the last rollout, "
-        f"and the KL that the policy then has, interquartile means over {workshop.seeds} seeds with 95% bootstrap intervals. "
+        f"and the KL that the policy then has. {how(workshop)} "
         f"Mean weight: {mean_weight}. KL: {kl}. The paper varies the exponent, and does not show the weights."
     )
     return Artefact("Check 2: what an exponent does to the weights", caption, rows, figure)
@@ -251,8 +265,9 @@ def failure_signatures(workshop: Workshop) -> Artefact:
     panels[0, 0].legend(fontsize=8)
     figure.supxlabel("episodes")
     caption = (
-        "How a badly prioritized penalty looks: an exponent that is too high (10000), too low (1), and weights that miss the "
-        f"uncertain tokens (those of exponent 150, shuffled), beside exponent 150. {how(workshop)} Greedy accuracy in per "
+        "How a badly prioritized penalty looks: an exponent that is too high (10000), too low (1, nearly the standard penalty), "
+        "and weights that miss the uncertain tokens (those of exponent 150, shuffled again in every rollout, so nearly constant), "
+        f"beside exponent 150. {how(workshop)} Greedy accuracy in per "
         f"cent at the end: {finals(found, extra)}."
     )
     return Artefact("Check 4: failure signatures", caption, rows, figure)
