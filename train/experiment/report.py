@@ -76,7 +76,8 @@ def report(
         note,
         markdown_table(header, rows),
         caption(results),
-        f"The arms differ in these arguments of `python -m train.ppo` alone; runs of one seed share problems and initial weights:\n\n{_differences(arms)}",
+        "The arms differ in these arguments of `python -m train.ppo` alone; runs of one seed share problems and initial\nweights:",
+        _differences(arms),
         "`arms.csv` has the table as numbers, `runs.csv` one row per run: accuracies from 0 to 1, `gain` and `retention` in\n"
         "percentage points, `kl` in nats per episode.",
         "![Gain against retention](gain_against_retention.png)",

@@ -66,7 +66,8 @@ def how(workshop: Workshop, kl_coef: float | None = None) -> str:
     if workshop.seeds <= FEW:
         drawn = f"means over {workshop.seeds} seeds, bands and brackets run from the lowest to the highest"
     else:
-        drawn = f"interquartile means over {workshop.seeds} seeds, bands and brackets 95% bootstrap intervals, too narrow for so few"
+        drawn = f"interquartile means over {workshop.seeds} seeds, bands and brackets 95% bootstrap intervals"
+        drawn = f"{drawn}, too narrow for so few"
     return f"KL coefficient {coef:g}; lines are {drawn}."
 
 
@@ -110,8 +111,8 @@ def fig_4(workshop: Workshop) -> Artefact:
         f"{workshop.scale.ppo.kl_exponent:g}): success above, below it the probability of the right prediction on two "
         f"critical tokens of held-out problems. {how(workshop)} Greedy accuracy in per cent at the end: "
         f"{finals(found, extra)}. In the paper (Fig. 4) the prioritized run is clearly ahead, and under the standard penalty "
-        "the critical probabilities fall back. This is one coefficient: at another the order can be the reverse, and the arms spend "
-        "different amounts of KL (check 3)."
+        "the critical probabilities fall back. This is one coefficient: at another the order can be the reverse, and the arms "
+        "spend different amounts of KL (check 3)."
     )
     return Artefact("Figure 4: standard against prioritized KL", caption, rows, figure)
 
@@ -265,9 +266,8 @@ def failure_signatures(workshop: Workshop) -> Artefact:
     panels[0, 0].legend(fontsize=8)
     figure.supxlabel("episodes")
     caption = (
-        "How a badly prioritized penalty looks: an exponent that is too high (10000), too low (1, nearly the standard penalty), "
-        "and weights that miss the uncertain tokens (those of exponent 150, shuffled again in every rollout, so nearly constant), "
-        f"beside exponent 150. {how(workshop)} Greedy accuracy in per "
-        f"cent at the end: {finals(found, extra)}."
+        "How a badly prioritized penalty looks: an exponent that is too high (10000), too low (1, nearly the standard "
+        "penalty), and weights that miss the uncertain tokens (those of exponent 150, shuffled again in every rollout, so "
+        f"nearly constant), beside exponent 150. {how(workshop)} Greedy accuracy in per cent at the end: {finals(found, extra)}."
     )
     return Artefact("Check 4: failure signatures", caption, rows, figure)

@@ -79,8 +79,8 @@ def table_1(workshop: Workshop) -> Artefact:
     caption = (
         "Certainty (normalised negentropy) of a token minus the mean certainty of all other tokens of the completion, over "
         f"{GENERATIONS} greedy completions of N+1-digit problems, with 95% bootstrap intervals over completions. Critical are "
-        "the tokens of the task's rule, as far as the completion is right before them: all of them, also those that the model gets "
-        "right, so the mean says little about those where it fails. Ours: "
+        "the tokens of the task's rule, as far as the completion is right before them: all of them, also those that the model "
+        "gets right, so the mean says little about those where it fails. Ours: "
         + "; ".join(f"N = {row['digits']}: {row['value']:+.3f}" for row in rows if row["tokens"] == "critical")
         + ". The paper: "
         + "; ".join(f"N = {digits}: {value:+.2f}" for digits, (value, _) in paper.CERTAINTY_GAP.items())
