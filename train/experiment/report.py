@@ -76,7 +76,7 @@ def report(
         note,
         markdown_table(header, rows),
         caption(results),
-        "The arms differ in these arguments of `python -m train.ppo` alone; runs of one seed share problems and initial\nweights:",
+        "The arms differ in these arguments of `python -m train.ppo`; runs of one seed share problems and initial weights:",
         _differences(arms),
         "`arms.csv` has the table as numbers, `runs.csv` one row per run: accuracies from 0 to 1, `gain` and `retention` in\n"
         "percentage points, `kl` in nats per episode.",

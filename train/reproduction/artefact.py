@@ -54,7 +54,7 @@ def write_index(folder: Path, scale: str, names: Iterable[str]) -> None:
     """
     pages = [path.read_text() for path in (folder / f"{name}.md" for name in names) if path.is_file()]
     head = (
-        f"# arXiv:2502.06533 at the {scale} scale\n\nMade by `python -m train.reproduce`; the numbers are in the CSV files. What\n"
-        "they show, and what they do not: `docs/reproduction.md`, claim by claim.\n"
+        f"# arXiv:2502.06533 at the {scale} scale\n\nMade by `python -m train.reproduce`; the numbers are in the CSV files.\n"
+        "What they show, and what they do not: `docs/reproduction.md`, claim by claim.\n"
     )
     (folder / "README.md").write_text("\n".join([head, *pages]))

@@ -268,6 +268,7 @@ def failure_signatures(workshop: Workshop) -> Artefact:
     caption = (
         "How a badly prioritized penalty looks: an exponent that is too high (10000), too low (1, nearly the standard "
         "penalty), and weights that miss the uncertain tokens (those of exponent 150, shuffled again in every rollout, so "
-        f"nearly constant), beside exponent 150. {how(workshop)} Greedy accuracy in per cent at the end: {finals(found, extra)}."
+        f"nearly constant), beside exponent 150. {how(workshop)} Greedy accuracy in per cent at the end: "
+        f"{finals(found, extra)}."
     )
     return Artefact("Check 4: failure signatures", caption, rows, figure)
