@@ -11,16 +11,15 @@ from rich.console import Console
 from policies import GPT2Policy
 from tests.train.helpers import PPO_RUN, PRETRAIN_RUN, hugging_face
 from train import ppo
-from train.pretrain import PretrainArgs, pretrain
-from train.run.models import load_policy
+from train.pretrain import MODEL, PretrainArgs, train
+from train.run.models import Model
 
 
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory) -> Path:
     """A model of one-digit problems that has room for two digits; it solves some of them."""
-    folder = tmp_path_factory.mktemp("pretrained")
-    pretrain(PretrainArgs(**PRETRAIN_RUN), folder, Console(quiet=True))
-    return folder / "model"
+    args = PretrainArgs(**PRETRAIN_RUN, run_folder=tmp_path_factory.mktemp("pretrained"))
+    return train(args, Console(quiet=True)) / MODEL
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +31,7 @@ def model(pretrained):
 @pytest.fixture
 def policy(pretrained) -> GPT2Policy:
     """The same as a policy."""
-    return load_policy(pretrained)
+    return Model.find(pretrained).load()
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ PRETRAIN_RUN = dict(
     learning_rate=1e-2,
     muon_learning_rate=2e-2,
     warmup_steps=10,
+    eval_problems=15,
     seed=0,
     device="cpu",
 )
