@@ -1,0 +1,49 @@
+import io
+
+from rich.console import Console
+
+from train.measure.tables import markdown_table, rich_table
+
+HEADER = ["kind", "measure", "value"]
+ROWS = [["<=N", "pass@1", "90.0%"], ["<=N", "pass@2", "100.0%"], ["N+1", "pass@1", "5.0%"], ["<=N", "pass@4", "100.0%"]]
+
+
+def shown(table, width: int = 80) -> str:
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def cells(text: str) -> list[list[str]]:
+    """What stands in the rows, the header first."""
+    lines = [line.strip().replace("┃", "│") for line in text.splitlines()]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+
+
+def test_terminal_shows_all_and_no_first_cell_twice() -> None:
+    text = shown(rich_table("How it went", HEADER, ROWS, "at the end"))
+    assert cells(text) == [HEADER, ROWS[0], ["", *ROWS[1][1:]], ROWS[2], ROWS[3]]
+    lines = [line.strip() for line in text.splitlines()]
+    assert lines[0] == "How it went"
+    assert "at the end" in lines
+    assert "at the end" not in shown(rich_table("How it went", HEADER, ROWS))
+
+
+def test_first_columns_are_aligned_left_and_the_others_right() -> None:
+    rows = [["a", "b", "c"], ["aaaaaaaaa", "bbbbbbbbb", "ccccccccc"]]
+    for left in (1, 2, 3):
+        line = next(line for line in shown(rich_table("", HEADER, rows, left=left)).splitlines() if " a " in line)
+        assert [cell.startswith(f" {name} ") for cell, name in zip(line.strip("│").split("│"), "abc", strict=True)] == [
+            index < left for index in range(3)
+        ]
+
+
+def test_long_cells_are_folded_and_not_cut() -> None:
+    text = shown(rich_table("", ["arm", "runs"], [["x" * 100, "5"]]), width=40)
+    assert text.count("x") == 100
+    assert "…" not in text
+
+
+def test_markdown() -> None:
+    assert markdown_table(["a", "b"], [["1", "2"], ["1", "4"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 1 | 4 |\n"
+    assert markdown_table(["a"], []) == "| a |\n| --- |\n"
