@@ -1,12 +1,15 @@
 import csv
 import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
-from tests.train.experiment.made_up_runs import BEFORE, write_run
+from tests.train.experiment.made_up_runs import BEFORE, write_to
 from train import compare
-from train.compare import matched_budget, plan
-from train.experiment.store import Store, run_key
+from train.experiment.arms import matched_budget, plan
+from train.experiment.runner import Runner
+from train.experiment.store import Store, identity
 from train.ppo import PPOArgs
 
 ARMS = ["no KL", "uniform 0.05", "uniform 0.2", "uniform 0.8", "prioritized", "constant", "shuffled", "inverted", "oracle"]
@@ -18,82 +21,86 @@ def store(tmp_path, monkeypatch) -> Store:
     """``train.compare`` on it makes up its runs: arm number i gains 10 i + seed points, and loses i on up to N digits."""
     store = Store(tmp_path / "store")
 
-    def make_up(store, runs, console, workers):
-        names = {run_key(args): arm for (arm, _), args in plan(PPOArgs(), matched_budget(COEFS), 6).items()}
-        for args in runs:
-            if not store.get(args):
-                index = ARMS.index(names[run_key(args)])
-                folder = store.prepare(args).run_folder
-                if args.seed != 5:  # this one fails
-                    write_run(folder, 0.3 + index / 10 - 0.2 + args.seed / 100, 0.99 - index / 100, [index + 1.0])
-        return [store.folder(args) for args in runs if not store.get(args)]
-
-    monkeypatch.setattr(compare, "run_missing", make_up)
+    monkeypatch.setattr(Runner, "run_missing", lambda self, store, runs, console: make_up(store, runs))
     monkeypatch.setattr(Store, "before", lambda self, args: BEFORE)
     return store
 
 
+def make_up(store: Store, runs: Iterable[PPOArgs]) -> list[Path]:
+    arms = [identity(args) for args in matched_budget(PPOArgs(), COEFS).values()]
+    runs = list(runs)
+    for args in runs:
+        if not store.get(args) and args.seed != 5:  # this one fails
+            index = arms.index(identity(dataclasses.replace(args, seed=0)))
+            write_to(store, args, 0.3 + index / 10 - 0.2 + args.seed / 100, 0.99 - index / 100, [index + 1.0])
+    return [store.folder(args) for args in runs if not store.get(args)]
+
+
 def test_arms() -> None:
-    arms = matched_budget(COEFS)
+    arms = matched_budget(PPOArgs(kl_coef=7.0), COEFS, (0.3,))
+    assert arms.pop("prioritized 0.3") == PPOArgs(kl_coef=0.3)
     assert list(arms) == ARMS
     weightings = ["none", "uniform", "uniform", "uniform", "prioritized", "constant", "shuffled", "inverted", "oracle"]
-    assert [fields["weighting"] for fields in arms.values()] == weightings
-    assert [fields.get("kl_coef") for fields in arms.values()] == [0.0, *COEFS, None, None, None, None, None]
+    assert [args.weighting for args in arms.values()] == weightings
+    assert [args.kl_coef for args in arms.values()] == [0.0, *COEFS, 7.0, 7.0, 7.0, 7.0, 7.0]
 
 
 def test_no_uniform_arm_is_refused() -> None:
     with pytest.raises(ValueError, match="uniform_coefs must hold at least one coefficient, but it is empty"):
-        matched_budget(())
+        matched_budget(PPOArgs(), ())
 
 
 def test_plan_goes_seed_by_seed_and_changes_nothing_else() -> None:
     base = PPOArgs(seed=10, total_timesteps=7, kl_coef=3.0)
-    runs = plan(base, matched_budget(COEFS), seeds=2)
+    runs = plan(matched_budget(base, COEFS), seeds=2)
     assert list(runs) == [(arm, seed) for seed in (10, 11) for arm in ARMS]
     for (arm, seed), args in runs.items():
         assert args.seed == seed
         assert args.kl_coef == {"no KL": 0.0, "uniform 0.05": 0.05, "uniform 0.2": 0.2, "uniform 0.8": 0.8}.get(arm, 3.0)
-        assert dataclasses.replace(args, seed=10, kl_coef=3.0, weighting="prioritized") == base
-    assert len({run_key(args) for args in runs.values()}) == len(runs)
+        assert not args.eval_before
+        assert dataclasses.replace(args, seed=10, kl_coef=3.0, weighting="prioritized", eval_before=True) == base
+    assert len(set(runs.values())) == len(runs)
 
 
 def test_an_experiment(store, tmp_path, command, capsys) -> None:
     output = tmp_path / "results"
     command(compare, "matched-budget", "--store", store.root, "--output", output)
-    names = {"runs.csv", "table.md", "README.md", "gain_against_retention.png", "gain_against_kl.png"}
+    names = {"runs.csv", "arms.csv", "README.md", "gain_against_retention.png", "gain_against_kl.png"}
     assert {path.name for path in output.iterdir()} == names
     with (output / "runs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["arm"], int(row["seed"])) for row in rows] == [(arm, seed) for seed in range(5) for arm in ARMS]
+    assert [(row["arm"], int(row["seed"])) for row in rows] == [(arm, seed) for arm in ARMS for seed in range(5)]
     for row in rows:
         index, seed = ARMS.index(row["arm"]), int(row["seed"])
         assert float(row["gain"]) == pytest.approx(10 * index - 20 + seed)
         assert float(row["retention"]) == pytest.approx(-index)
         assert float(row["kl"]) == index + 1
-    answer = "prioritized against uniform 0.8, the best uniform coefficient, on 5 paired seeds: gains more"
+    answer = "prioritized against uniform 0.8, the best uniform coefficient tried, on 5 paired seeds: gains more"
     # prioritized is the fifth arm, and loses 4 points on up to N digits
     lost = "No: prioritized loses 4.0 points on up to N digits, more than the rule allows."
-    for text in ((output / "table.md").read_text(), (output / "README.md").read_text(), capsys.readouterr().out):
+    for text in ((output / "README.md").read_text(), capsys.readouterr().out):
         assert lost in text
         assert answer not in text
     readme = (output / "README.md").read_text()
     assert f"`python -m train.compare matched-budget --store {store.root} --output {output}`: 45 runs" in readme
     assert "seeds 0, 1, 2, 3, 4, 4.5 hours" in readme
-    assert "torch 2.13.0, hardware 1 CPU threads" in readme
-    assert "| uniform 0.2 | `weighting=uniform`, `kl_coef=0.2` |" in readme
+    assert "commit abc123, clean True, python 3.11.7, torch 2.13.0, hardware CPU, threads 1" in readme
+    assert "| arm | kl_coef | weighting |" in readme
+    assert "| uniform 0.2 | `0.2` | `uniform` |" in readme
+    assert "| oracle | 5 |" in readme
     assert "docs/matched_budget.md" in readme
 
 
 def test_a_part_of_it(store, tmp_path, command, capsys) -> None:
     """Two seeds are done, of a third one only two arms."""
     command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "two", "--seeds", 2)
-    third = [args for (_, seed), args in plan(PPOArgs(), matched_budget(COEFS), 3).items() if seed == 2]
-    compare.run_missing(store, third[3:5], None, None)
+    third = [args for (_, seed), args in plan(matched_budget(PPOArgs(), COEFS), 3).items() if seed == 2]
+    make_up(store, third[3:5])
     capsys.readouterr()
     before = sorted(store.root.iterdir())
     command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "part", "--summarize")
     assert sorted(store.root.iterdir()) == before
-    table = (tmp_path / "part" / "table.md").read_text()
+    table = (tmp_path / "part" / "README.md").read_text().split("The arms differ")[0]
     runs = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in table.splitlines() if line.startswith("|")}
     assert {arm: runs[arm] for arm in ARMS} == {arm: "3" if arm in ("uniform 0.8", "prioritized") else "2" for arm in ARMS}
     assert "the seeds that both arms have" in table
@@ -102,18 +109,9 @@ def test_a_part_of_it(store, tmp_path, command, capsys) -> None:
 
 
 def test_failed_runs_are_said_at_the_end(store, tmp_path, command) -> None:
-    with pytest.raises(SystemExit, match="9 runs failed; the same command makes them anew"):
+    with pytest.raises(SystemExit, match="9 runs failed; the same command tries them again"):
         command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "out", "--seeds", 6)
     assert (tmp_path / "out" / "README.md").exists()
-
-
-def test_an_interrupt_is_no_traceback(store, command, monkeypatch) -> None:
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(compare, "run_missing", interrupted)
-    with pytest.raises(SystemExit, match="Stopped; the same command goes on"):
-        command(compare, "matched-budget", "--store", store.root)
 
 
 def test_nothing_to_summarize(store, tmp_path, command) -> None:

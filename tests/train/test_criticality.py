@@ -38,7 +38,7 @@ def test_it_equals_plain_sampling(policy):
     torch.manual_seed(0)
     problem = (3, 4)
     inspection = inspect(policy, problem, encode(solution(*problem)), 1, certainty_power(1.0), ReferenceCertainty())
-    (found,) = measure(policy, [inspection], samples=10)
+    (found,) = measure(policy, [inspection], n_samples=10)
     for t in (0, 40, 90):
         infos = solve(policy, [problem] * 300, False, n_lanes=300, completions=[solution(*problem)[:t]] * 300)
         share = np.mean([info["is_success"] for info in infos])
@@ -52,9 +52,9 @@ def test_by_hand():
     episode."""
     text = solution(*PROBLEM)
     lost, harmless, end = text.index("5+7"), text.index("A->2") + 3, text.index("END")
-    policy = scripted_policy(lambda a, b: text[:harmless] + "9" + text[harmless + 1 :])  # goes on as the solution does
+    policy = scripted_policy(lambda a, b: text[:harmless] + "9" + text[harmless + 1 :])  # continues as the solution does
     inspection = made_up({lost: ("", 0.4), harmless: ("9", 0.5), end: ("", 0.25)})
-    (found,) = measure(policy, [inspection], samples=2)
+    (found,) = measure(policy, [inspection], n_samples=2)
     assert found.success[0] == pytest.approx(0.6 * (0.5 * 0.75 + 0.5 * 1))
     assert found.success[end] == pytest.approx(0.75)
     assert found.success[-1] == 1
@@ -67,13 +67,13 @@ def test_by_hand():
 
 def test_rare_wrong_tokens_count_as_failures():
     policy = scripted_policy(solution)
-    (found,) = measure(policy, [made_up({5: ("9", 0.0009)})], samples=1)
+    (found,) = measure(policy, [made_up({5: ("9", 0.0009)})], n_samples=1)
     assert found.success[0] == pytest.approx(1 - 0.0009)
 
 
 def test_an_early_end_of_the_result_line_is_a_failure():
     text = solution(*PROBLEM)
-    (found,) = measure(scripted_policy(solution), [made_up({len(text) - 3: ("\n", 0.3)})], samples=1)
+    (found,) = measure(scripted_policy(solution), [made_up({len(text) - 3: ("\n", 0.3)})], n_samples=1)
     assert found.success[0] == pytest.approx(0.7)
 
 
@@ -138,7 +138,7 @@ def test_what_is_lost_is_shared_out():
 
 
 def test_the_command(command, pretrained, tmp_path, capsys):
-    command(criticality, "--model", pretrained, "--problems", 3, "--samples", 1, "--output", tmp_path / "out")
+    command(criticality, "--model", pretrained, "--n-problems", 3, "--n-samples", 1, "--output", tmp_path / "out")
     printed = capsys.readouterr().out
     assert "The policy succeeds with probability" in printed
     assert "certainty, negentropy" in printed
@@ -152,7 +152,7 @@ def test_the_command(command, pretrained, tmp_path, capsys):
 
 
 def test_bad_arguments_are_named(command, pretrained):
-    with pytest.raises(ValueError, match="samples must be >= 1, but it is 0"):
-        command(criticality, "--model", pretrained, "--samples", 0)
+    with pytest.raises(ValueError, match="n_samples must be >= 1, but it is 0"):
+        command(criticality, "--model", pretrained, "--n-samples", 0)
     with pytest.raises(ValueError, match="extra_digits must leave problems that fit into the model, but it is 5"):
         command(criticality, "--model", pretrained, "--extra-digits", 5)

@@ -11,7 +11,7 @@ from tests.train.helpers import PPO_RUN, hugging_face, same_weights, weights
 from train import export, ppo
 from train.export import rows_of
 from train.measure.solve import solve
-from train.run.models import load_policy, pretrained_digits
+from train.run.models import Model
 
 THEIRS = "".join(reversed(CHARACTERS)) + "%q"
 """Another order, and two characters that no scratchpad has."""
@@ -51,8 +51,8 @@ def test_model_and_agent_become_plain_folders(pretrained, ppo_run, command, tmp_
     for name, model in (("model", pretrained), ("agent", ppo_run)):
         folder = tmp_path / name
         command(export, "--model", model, "--output", folder)
-        assert same_weights(weights(hugging_face(folder)), weights(load_policy(model).language_model))
-        assert pretrained_digits(folder) == 1
+        assert same_weights(weights(hugging_face(folder)), weights(Model.find(model).load().language_model))
+        assert Model.find(folder).pretrained_digits == 1
         ids = json.loads((folder / "vocab.json").read_text())
         assert len(ids) == VOCAB_SIZE
         assert ids.pop("<pad>") == PAD_TOKEN_ID
@@ -69,7 +69,7 @@ def test_code_of_the_readme_runs(pretrained, command, tmp_path, capsys, monkeypa
     capsys.readouterr()
     code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1].replace("max_new_tokens=200", "max_new_tokens=20")
     exec(code, {})
-    expected = solve(load_policy(pretrained), [(34, 7)])[0]["text"]
+    expected = solve(Model.find(pretrained).load(), [(34, 7)])[0]["text"]
     assert capsys.readouterr().out.startswith(expected[: len(prompt(34, 7)) + 15])
 
 
@@ -79,7 +79,7 @@ def test_nanogpt_has_the_logits_it_had(nanogpt, model, command, tmp_path) -> Non
     torch.testing.assert_close(found[:, 1:], expected[:, 1:], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found[:, 0], found[:, 1:].mean(dim=1), rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="pretrained_digits is not written"):
-        pretrained_digits(tmp_path / "out")
+        Model.find(tmp_path / "out").pretrained_digits  # noqa: B018
 
 
 def test_exported_nanogpt_is_fine_tuned(nanogpt, command, tmp_path, monkeypatch) -> None:
@@ -88,8 +88,8 @@ def test_exported_nanogpt_is_fine_tuned(nanogpt, command, tmp_path, monkeypatch)
         sys, "argv", ["ppo", "--pretrained", str(tmp_path / "out"), *PPO_RUN, "--run-folder", str(tmp_path / "run")]
     )
     ppo.main()
-    assert pretrained_digits(tmp_path / "run") == 1
-    reference = load_policy(tmp_path / "run").reference
+    assert Model.find(tmp_path / "run").pretrained_digits == 1
+    reference = Model.find(tmp_path / "run").load().reference
     assert same_weights(weights(reference), weights(hugging_face(tmp_path / "out")))
 
 

@@ -1,17 +1,20 @@
 import html
 import re
+import shutil
 
+import numpy as np
 import pytest
 from rich.style import Style
 
 from addition_gym import encode, prompt, solution
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
-from tests.train.helpers import critical, random_policy
+from tests.train.helpers import critical, random_policy, same_weights, weights
 from train import inspect
-from train.inspect import coloured, legend
+from train.inspect import coloured, legend, run_agents, run_snapshots, snapshot
 from train.measure.inspection import QUANTITIES, Inspection
 from train.measure.inspection import inspect as inspect_tokens
+from train.run.models import Model
 
 PROBLEM = (13, 4)
 
@@ -101,7 +104,7 @@ def test_run_is_shown_and_written_with_all_its_checkpoints(completion, ppo_run, 
     command(inspect, *PROBLEM, "--run", ppo_run, "--completion", completion, "--colour", "kl", "--html", page)
     assert capsys.readouterr().out.startswith(prompt(*PROBLEM))
     text = page.read_text()
-    assert text.count('"verdict":') == 1 + len(list(ppo_run.glob("checkpoints/agent*.zip")))  # the last is the final agent
+    assert text.count('"verdict":') == 1 + len(list(ppo_run.glob("checkpoints/agent*.zip"))) + 1  # the start and the end
 
 
 def test_samples_are_those_of_the_seed(pretrained, command, capsys) -> None:
@@ -131,3 +134,36 @@ def test_what_only_agents_have_is_refused_for_a_pretrained_model(colour, pretrai
 def test_bad_arguments(arguments, message, pretrained, command) -> None:
     with pytest.raises(ValueError, match=message):
         command(inspect, "--model", pretrained, *arguments)
+
+
+def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
+    run = shutil.copytree(ppo_run, tmp_path / "run")
+    shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_10.zip")  # 10 sorts behind 9, unlike "10"
+    shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_9.zip")
+    paths = run_agents(run)
+    assert len(paths) == len(list(run.glob("checkpoints/*.zip"))) + 1
+    assert [path.stem for path in paths[:2]] == ["agent_9", "agent_10"]
+    assert paths[-1] == run / "agent.zip"
+    reference = weights(Model.find(pretrained).load().language_model)
+    names = []
+    for index, found in enumerate(run_snapshots(run)):
+        names.append(found.name)
+        expected = Model.find(paths[index - 1] if index else pretrained).load()
+        assert same_weights(weights(found.policy.language_model), weights(expected.language_model))
+        assert same_weights(weights(found.policy.reference), reference)
+        if not index:
+            assert not any(np.any(weight) for weight in weights(found.policy.value_net).values())
+    assert names[0] == "start"
+    assert names[-1].startswith("end, ")
+    assert len(names) == len(paths) + 1
+
+
+def test_snapshot_has_the_weights_of_its_own_penalty(ppo_run, pretrained) -> None:
+    assert snapshot(ppo_run).weighting == certainty_power(150.0)
+    assert snapshot(ppo_run).is_agent
+    assert not snapshot(pretrained).is_agent
+
+
+def test_run_without_agents_is_refused(tmp_path) -> None:
+    with pytest.raises(ValueError, match="run must be a run folder with agents"):
+        run_agents(tmp_path)

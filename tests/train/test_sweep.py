@@ -6,12 +6,13 @@ import sys
 
 import pytest
 
-from tests.train.experiment.made_up_runs import BEFORE, write_run
+from tests.train.experiment.made_up_runs import BEFORE, write_to
 from train import sweep
+from train.experiment.arms import name_arms
 from train.experiment.store import Store
 from train.measure.statistics import interquartile_mean, mean
 from train.ppo import PPOArgs
-from train.sweep import SweepArgs, name_arms, parse_grid
+from train.sweep import SweepArgs, parse_grid
 
 
 def grid(command_line: str) -> tuple[list[SweepArgs], tuple[str, ...]]:
@@ -76,7 +77,7 @@ def finished(tmp_path, monkeypatch) -> Store:
     for index, kl_coef in enumerate((0.1, 0.2)):
         for seed in range(3):
             args = PPOArgs(kl_coef=kl_coef, seed=seed, total_timesteps=7)
-            write_run(store.prepare(args).run_folder, 0.4 + 0.1 * index + 0.01 * seed, 0.9, [index + seed + 1.0])
+            write_to(store, args, 0.4 + 0.1 * index + 0.01 * seed, 0.9, [index + seed + 1.0])
     monkeypatch.setattr(Store, "before", lambda self, args: BEFORE)
     monkeypatch.setitem(sys.modules, "ray", None)
     return store
@@ -102,7 +103,7 @@ def test_what_the_store_has_is_only_tabulated(finished, tmp_path, command, capsy
             assert [float(row[f"{name}{end}"]) for end in ("", "_low", "_high")] == pytest.approx(dataclasses.astuple(estimate))
     with (output / "runs.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 6
-    table = (output / "table.md").read_text()
+    table = (output / "README.md").read_text()
     assert f"`python -m train.sweep --kl-coef 0.1 0.2 --total-timesteps 7 --seeds 3 --store {finished.root}" in table
     assert "| kl_coef=0.2 | 3 | +21.0 [" in table
     assert "prioritized" not in table
@@ -112,17 +113,17 @@ def test_what_the_store_has_is_only_tabulated(finished, tmp_path, command, capsy
 def test_arms_of_different_lengths_have_one_column(tmp_path, command, monkeypatch) -> None:
     store = Store(tmp_path / "store")
     for extra in (1, 2):
-        write_run(store.prepare(PPOArgs(extra_digits=extra)).run_folder, 0.3 + extra / 10, 0.99, [1.0], f"N+{extra}")
+        write_to(store, PPOArgs(extra_digits=extra), 0.3 + extra / 10, 0.99, [1.0], f"N+{extra}")
     monkeypatch.setattr(Store, "before", lambda self, args: BEFORE)
     command(sweep, "--extra-digits", 1, 2, "--seeds", 1, "--store", store.root, "--output", tmp_path)
-    table = (tmp_path / "table.md").read_text()
+    table = (tmp_path / "README.md").read_text()
     assert "| N+k gain, points |" in table
     assert "| extra_digits=1 | 1 | +10.0 |" in table
     assert "| extra_digits=2 | 1 | +20.0 |" in table
 
 
 def test_without_ray_the_error_names_the_extra(finished, command) -> None:
-    with pytest.raises(ImportError, match=r"pip install 'addition-gym\[sweep\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'addition-gym\[experiments\]'"):
         command(sweep, *FLAGS, "--seeds", 4, "--store", finished.root)
 
 

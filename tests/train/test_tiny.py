@@ -1,9 +1,9 @@
 """The bundled model is what its card says, and leaves reinforcement something to learn."""
 
 from policies.model_files import TINY
-from train.measure.accuracy import evaluate
+from train.measure.accuracy import accuracies
 from train.pretrain import PRESETS
-from train.run.models import load_policy, pretrained_digits
+from train.run.models import Model
 
 
 def test_is_small_and_has_a_card() -> None:
@@ -14,8 +14,8 @@ def test_is_small_and_has_a_card() -> None:
 
 def test_is_near_perfect_up_to_n_digits_and_has_a_foothold_beyond() -> None:
     """On 500 problems 99% and 34%; the bars leave five standard errors at 60."""
-    digits = pretrained_digits("tiny")
-    assert digits == PRESETS["tiny"].digits
-    known, longer = evaluate(load_policy("tiny"), digits, count=60, extras=(0, 1))
+    tiny = Model.find("tiny")
+    assert tiny.pretrained_digits == PRESETS["tiny"].digits
+    known, longer = accuracies(tiny.load(), tiny.pretrained_digits, 60, extras=(0, 1))
     assert known.value >= 0.92
     assert 0.05 < longer.value < 0.65

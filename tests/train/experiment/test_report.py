@@ -1,11 +1,11 @@
-import io
+import json
 
 import matplotlib.pyplot as plt
 import pytest
-from rich.console import Console
 
 from tests.train.experiment.made_up_runs import result, results_of, write_run
-from train.experiment.report import arm_table, draw, markdown_table, provenance, rich_table
+from train.experiment.report import arm_table, draw, made_by
+from train.run.run import FinishedRun
 from train.measure.statistics import interquartile_mean, mean
 
 RESULTS = results_of(prioritized=[10, 20, 35, 40], oracle=[9, 18, 30], shuffled=[])
@@ -38,20 +38,6 @@ def test_table_without_pairs(results) -> None:
     header, rows = arm_table(results, "N+1")
     assert header[-1] == "KL, nats per episode"
     assert {len(row) for row in rows} == {5}
-
-
-def test_markdown_and_terminal_show_the_same(monkeypatch) -> None:
-    markdown = markdown_table(RESULTS, "N+1")
-    lines = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert len(lines) == 4
-    assert {line.count("|") for line in lines} == {8}
-    assert "the seeds that both arms have" in markdown
-    console = Console(file=io.StringIO(), width=200)
-    console.print(rich_table("title", RESULTS, "N+1"))
-    for row in arm_table(RESULTS, "N+1")[1]:
-        for cell in row:
-            assert cell in markdown
-            assert cell in console.file.getvalue()
 
 
 @pytest.fixture
@@ -89,7 +75,13 @@ def test_pictures(tmp_path, figures) -> None:
 
 
 def test_provenance_is_that_of_the_runs(tmp_path) -> None:
+    """Also where they differ, and where one was resumed with other code."""
     one, two = (write_run(tmp_path / name, 0.5, 0.9, [1.0]) for name in ("one", "two"))
-    text = (two / "results.json").read_text().replace("1 CPU threads", "NVIDIA T4")
-    (two / "results.json").write_text(text)
-    assert provenance([one, two]) == {"python": "3.11.7", "torch": "2.13.0", "hardware": "1 CPU threads, NVIDIA T4"}
+    record = json.loads((two / "run.json").read_text())
+    (first,) = record["sessions"]
+    record["sessions"] = [{**first, "commit": None}, {**first, "commit": "def456", "hardware": "NVIDIA T4"}]
+    (two / "run.json").write_text(json.dumps(record))
+    runs = {("oracle", 0): FinishedRun(one), ("oracle", 7): FinishedRun(two)}
+    text = made_by("python -m train.sweep", {"oracle": {0: result("oracle", 0, 1), 7: result("oracle", 7, 2)}}, runs)
+    assert "Made by `python -m train.sweep`: 2 runs, seeds 0, 7, 0.2 hours of training" in text
+    assert "commit abc123 or def456 or not recorded, clean True, python 3.11.7, torch 2.13.0, hardware CPU or NVIDIA T4" in text

@@ -53,11 +53,11 @@ def test_verdict_is_on_the_best_uniform_arm_that_keeps() -> None:
     results = results_of(prioritized=shifted(20), strong=shifted(1), middle=shifted(5), weak=shifted(60), constant=shifted(70))
     uniform = ["strong", "middle", "weak"]
     assert verdict(results, uniform).startswith(
-        "prioritized against weak, the best uniform coefficient, on 5 paired seeds: gains less"
+        "prioritized against weak, the best uniform coefficient tried, on 5 paired seeds: gains less"
     )
     kept = forgetting(results, "weak", -3.1)
     assert verdict(kept, uniform) == (
-        "prioritized against middle, the best uniform coefficient, on 5 paired seeds: gains more "
+        "prioritized against middle, the best uniform coefficient tried, on 5 paired seeds: gains more "
         "(difference +15.0 [+15.0, +15.0] points, probability of improvement 1.00 [1.00, 1.00])."
     )
     assert "against weak" in verdict(forgetting(results, "weak", -3.0), uniform)

@@ -1,17 +1,23 @@
 import io
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 from stable_baselines3.common.logger import KVWriter, Logger, configure
 
 from addition_gym import prompt, solution
 from agents import PrioritizedKLPPO
+from agents.weighting.weightings import certainty_power
 from policies import GPT2Policy
-from tests.train.helpers import random_policy, scripted_policy, text_summaries
-from train.measure.accuracy import evaluate, held_out_problems
+from tests.agents.rollouts import random_batch
+from tests.train.helpers import events, random_policy, scripted_policy, text_summaries
+from train.measure.accuracy import Kind, accuracies
 from train.measure.callbacks import (
     AccuracyCallback,
     CriticalTokenCallback,
+    InspectorCallback,
+    PositionCallback,
     RolloutCallback,
     SampleCallback,
 )
@@ -57,10 +63,10 @@ def test_acts_every_so_many_rollouts(every, expected) -> None:
 
 def test_accuracy_is_written_by_kind() -> None:
     policy = scripted_policy(lambda a, b: solution(a, b) if a % 2 == 0 else "\n</scratch>\n\n")
-    callback = AccuracyCallback(1, range(4), problems=10, every=1, seed=8)
+    callback = AccuracyCallback(1, range(4), n_problems=10, every=1, seed=8)
     logger = attach(callback, policy)
     callback.on_rollout_end()
-    expected = {f"eval/accuracy_{accuracy.problems}": accuracy.value for accuracy in evaluate(policy, 1, 10, seed=8)}
+    expected = {f"eval/accuracy_{accuracy.kind}": accuracy.value for accuracy in accuracies(policy, 1, 10, seed=8)}
     assert expected.keys() == {"eval/accuracy_<=N", "eval/accuracy_N+1", "eval/accuracy_N+2"}
     assert logger.name_to_value == expected
     assert len(set(expected.values())) > 1
@@ -69,7 +75,7 @@ def test_accuracy_is_written_by_kind() -> None:
 def test_accuracy_is_printed_where_a_console_is_given() -> None:
     policy = scripted_policy(lambda a, b: solution(a, b) if len(str(a)) + len(str(b)) == 2 else "\n</scratch>\n\n", digits=2)
     console = Console(file=io.StringIO(), width=200)
-    callback = AccuracyCallback(1, range(4), problems=3, every=2, console=console)
+    callback = AccuracyCallback(1, range(4), n_problems=3, every=2, console=console)
     attach(callback, policy)
     for _ in range(3):
         end_rollout(callback)
@@ -79,7 +85,7 @@ def test_accuracy_is_printed_where_a_console_is_given() -> None:
 
 def test_critical_tokens_are_written_by_place() -> None:
     policy = random_policy(3)
-    callback = CriticalTokenCallback(2, extra=1, problems=20)
+    callback = CriticalTokenCallback(2, extra=1, n_problems=20)
     logger = attach(callback, policy)
     callback.on_rollout_end()
     written = dict(logger.name_to_value)
@@ -92,13 +98,13 @@ def test_critical_tokens_are_written_by_place() -> None:
         for kind in ("comma", "digit")
     }
     assert written.keys() == names - {"critical/line3_operand1_comma", "critical/line3_operand2_comma"}  # one digit is left
-    probabilities = critical_probabilities(policy, held_out_problems(2, 1, 20, seed=0), 2)
+    probabilities = critical_probabilities(policy, Kind(1).problems(2, 20, seed=0), 2)
     assert written["critical/line2_operand1_comma"] == probabilities[2, 1, "comma"]
 
 
 def test_sample_text_marks_the_first_error(tmp_path) -> None:
     """A right one, a wrong digit in the result, a slip in the scratchpad with a right result, and one that stops early."""
-    problems = held_out_problems(2, 1, 4, seed=0)
+    problems = Kind(1).problems(2, 4, seed=0)
     assert len(set(problems)) == 4
     right = [solution(*problem) for problem in problems]
     digit = "1" if right[1][-2] != "1" else "2"
@@ -117,7 +123,7 @@ def test_sample_text_marks_the_first_error(tmp_path) -> None:
     ]
     verdicts = ["right", "wrong", "right", "wrong"]
     completion_of = dict(zip(problems, completions, strict=True))
-    callback = SampleCallback(2, extra=1, problems=4, every=1)
+    callback = SampleCallback(2, extra=1, n_problems=4, every=1)
     logger = attach(callback, scripted_policy(lambda a, b: completion_of[a, b]), configure(str(tmp_path), ["tensorboard"]))
     callback.num_timesteps = 77
     callback.on_rollout_end()
@@ -131,7 +137,44 @@ def test_sample_text_marks_the_first_error(tmp_path) -> None:
 
 
 def test_samples_need_no_tensorboard() -> None:
-    callback = SampleCallback(2, extra=1, problems=1, every=1)
+    callback = SampleCallback(2, extra=1, n_problems=1, every=1)
     logger = attach(callback, scripted_policy(solution))
     callback.on_rollout_end()
     assert not logger.name_to_value
+
+
+def test_position_picture_shows_means_over_the_episodes_that_get_there(tmp_path, monkeypatch) -> None:
+    """Every quantity by a loop over episodes and their actions."""
+    tokens = random_batch()
+    weights = np.random.default_rng(0).random(tokens.mask.shape, dtype=np.float32)
+    callback = PositionCallback(every=1)
+    drawn = []
+    monkeypatch.setattr(callback, "record_figure", lambda name, figure: drawn.append((name, figure)))
+    attach(callback, SimpleNamespace(temperature=tokens.temperature))
+    callback.model.rollout_buffer = SimpleNamespace(token_batch=lambda temperature: tokens, weights={"kl": weights})
+    callback.on_rollout_end()
+    ((name, figure),) = drawn
+    assert name == "position"
+    found = {axes.get_ylabel(): axes.lines[0].get_ydata() for axes in figure.axes}
+    by_position: dict[int, list[tuple[float, float, float]]] = {}
+    for episode, mask in enumerate(tokens.mask):
+        for position, t in enumerate(mask.nonzero()[:, 0]):
+            ours, reference = tokens.old_log_probs[episode, t], tokens.reference_log_probs[episode, t]
+            numbers = (ours.exp() @ (ours - reference), -(ours.exp() @ ours), weights[episode, t])
+            by_position.setdefault(position, []).append(tuple(map(float, numbers)))
+    expected = np.array([np.mean(by_position[position], axis=0) for position in range(12)])
+    assert list(found) == ["KL to the reference (nats)", "entropy of the policy (nats)", "weight of the KL"]
+    for values, column in zip(found.values(), expected.T, strict=True):
+        np.testing.assert_allclose(values, column, atol=1e-5)
+
+
+@pytest.mark.parametrize("rollouts", [1, 3])
+def test_inspector_pictures_are_written_every_so_many_rollouts(rollouts, tmp_path) -> None:
+    callback = InspectorCallback(1, extra=1, every=2)
+    logger = attach(callback, random_policy(2), configure(str(tmp_path), ["tensorboard", "csv"]))
+    vars(callback.model).update(certainty="negentropy", certainty_temperature=1.0)
+    callback.model.weighting = SimpleNamespace(kl=certainty_power(150.0))
+    for step in range(rollouts):
+        end_rollout(callback)
+        logger.dump(step)
+    assert [event.step for event in events(tmp_path).Images("inspector")] == list(range(0, rollouts, 2))

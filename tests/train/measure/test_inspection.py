@@ -1,5 +1,4 @@
 import math
-import shutil
 
 import numpy as np
 import pytest
@@ -9,18 +8,8 @@ from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, decode, encode, prompt, solut
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from policies import GPT2Policy
-from tests.train.helpers import (
-    budget,
-    critical,
-    greedy_text,
-    next_token_log_probs,
-    random_policy,
-    same_weights,
-    scripted_policy,
-    weights,
-)
-from train.measure.inspection import QUANTITIES, Inspection, complete, inspect, load_checkpoint, load_run, rgb, run_checkpoints
-from train.run.models import load_policy
+from tests.train.helpers import budget, critical, greedy_text, next_token_log_probs, random_policy, scripted_policy
+from train.measure.inspection import QUANTITIES, Inspection, complete, inspect, rgb
 
 PROBLEM = (13, 4)
 
@@ -160,35 +149,3 @@ def test_black_letters_are_legible_on_all_shades(shade) -> None:
     linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in (channel / 255 for channel in rgb(shade))]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     assert (luminance + 0.05) / 0.05 > 4.5
-
-
-def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
-    run = shutil.copytree(ppo_run, tmp_path / "run")
-    shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_10.zip")  # 10 sorts behind 9, unlike "10"
-    shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_9.zip")
-    paths = run_checkpoints(run)
-    assert len(paths) == len(list(run.glob("checkpoints/*.zip")))  # the last is the final agent
-    assert [path.stem for path in paths[:2]] == ["agent_9", "agent_10"]
-    assert paths[-1] == run / "agent.zip"
-    names = []
-    for index, checkpoint in enumerate(load_run(run)):
-        names.append(checkpoint.name)
-        expected = load_policy(paths[index - 1] if index else pretrained)
-        assert same_weights(weights(checkpoint.policy.language_model), weights(expected.language_model))
-        assert same_weights(weights(checkpoint.policy.reference), weights(load_policy(pretrained).language_model))
-        if not index:
-            assert not any(np.any(weight) for weight in weights(checkpoint.policy.value_net).values())
-    assert names[0] == "start"
-    assert names[-1].startswith("end, ")
-    assert len(names) == len(paths) + 1
-
-
-def test_checkpoint_has_the_weights_of_its_own_penalty(ppo_run, pretrained) -> None:
-    assert load_checkpoint(ppo_run).weighting == certainty_power(150.0)
-    assert load_checkpoint(ppo_run).is_agent
-    assert not load_checkpoint(pretrained).is_agent
-
-
-def test_run_without_agents_is_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="run must be a run folder with agents"):
-        run_checkpoints(tmp_path)

@@ -1,9 +1,13 @@
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from train.run.arguments import parse
+from train import ppo
+from train.ppo import PPOArgs
+from train.run.arguments import parse, to_flags
 
 
 @dataclass(frozen=True)
@@ -67,3 +71,49 @@ def test_help_shows_the_presets_and_their_defaults(argv, default, capsys) -> Non
     assert "--preset {small,big}" in text
     assert "Where the other defaults come from." in text
     assert f"(default: {default})" in text
+
+
+HINTS = get_type_hints(PPOArgs)
+FIELDS = [field.name for field in dataclasses.fields(PPOArgs)]
+
+
+def another_value(name: str) -> Any:
+    """A value of the field's type that is not its default."""
+    default = getattr(PPOArgs(), name)
+    choices = get_args(HINTS[name]) if get_origin(HINTS[name]) is Literal else ()
+    if choices:
+        return next(choice for choice in choices if choice != default)
+    if default is None:
+        return {"run_folder": Path("some where/run"), "resume": Path("a run")}.get(name, 3)
+    return {
+        bool: lambda: not default,
+        int: lambda: default + 1,
+        float: lambda: default * 2 + 0.1,
+        str: lambda: default + " two",
+        tuple: lambda: (7, 8),
+    }[type(default)]()
+
+
+def read_back(args: PPOArgs) -> PPOArgs:
+    return parse(ppo.PRESETS, "", to_flags(args, ppo.PRESETS))
+
+
+@pytest.mark.parametrize("preset", ppo.PRESETS)
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("run_folder", "resume")])
+def test_flags_are_read_back(name, preset) -> None:
+    """Every argument, those to come included."""
+    args = dataclasses.replace(ppo.PRESETS[preset], **{name: another_value(name)})
+    assert read_back(args) == args
+
+
+def test_flags_say_only_what_differs_from_the_preset() -> None:
+    assert to_flags(PPOArgs(), ppo.PRESETS) == []
+    assert to_flags(ppo.PRESETS["paper"], ppo.PRESETS) == ["--preset=paper"]
+    args = dataclasses.replace(PPOArgs(), seed=3, eval_before=False, run_folder=Path("x"), resume=Path("y"))
+    assert to_flags(args, ppo.PRESETS) == ["--no-eval-before", "--seed=3"]
+
+
+def test_flags_that_look_like_flags() -> None:
+    args = PPOArgs(pretrained="--seed", kl_coef=-1e-7, value_learning_rate=None, value_net_arch=(1, 2))
+    assert read_back(args) == args
+    assert read_back(dataclasses.replace(args, value_net_arch=())) == dataclasses.replace(args, value_net_arch=())

@@ -1,334 +1,59 @@
-"""A run that was interrupted and went on against one that was not."""
+"""Files of checkpoints: written whole, counted, and read from the newest that is sound."""
 
-import csv
-import json
-import multiprocessing
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
-import torch
 
-from agents import PrioritizedKLPPO
-from tests.train.helpers import PPO_RUN, same_weights, scalar
-from train import ppo
-from train.run.checkpoints import checkpoints, load_newest
-from train.stop_signals import Interrupted
-
-FLAGS = [*PPO_RUN, "--checkpoint-every", "1", "--keep-checkpoints", "2", "--eval-every", "2", "--value-net-arch", "3"]
-FLAGS += ["--kl-target", "0.01", "--total-timesteps", "5000"]
-TIMED = {"time/fps", "time/time_elapsed", "time/iterations"}
+from train.run.checkpoints import Checkpoints, newest_sound
+from train.run.files import CannotWrite
 
 
-def finished(folder: Path) -> dict[str, torch.Tensor]:
-    agent = PrioritizedKLPPO.load(folder / "agent.zip")
-    state = agent.policy.optimizer.state_dict()["state"]
-    return {
-        **{name: value.numpy() for name, value in agent.policy.state_dict().items()},
-        **{f"{index} {name}": value.numpy() for index, slots in state.items() for name, value in slots.items()},
-    }
+def write(text: str):
+    return lambda path: path.write_text(text)
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    """What was logged, but the clock; numbers as numbers."""
-    with (folder / "progress.csv").open(newline="") as file:
-        return [
-            {key: str(float(value)) for key, value in row.items() if value and key not in TIMED} for row in csv.DictReader(file)
-        ]
+def test_the_last_ones_stay(tmp_path) -> None:
+    """Numbers count as numbers, and a later name comes after all of an earlier one."""
+    checkpoints = Checkpoints(tmp_path, ".pt", keep=3)
+    assert checkpoints.paths() == []
+    assert checkpoints.newest() is None
+    for name, number in (("first", 9), ("first", 10), ("second", 2), ("second", 11)):
+        checkpoints.save(name, number, write(f"{name} {number}"))
+    assert [path.name for path in checkpoints.paths()] == ["first_10.pt", "second_2.pt", "second_11.pt"]
+    assert checkpoints.newest().read_text() == "second 11"
 
 
-def assert_same_run(folder: Path, whole: Path) -> None:
-    assert same_weights(finished(folder), finished(whole))
-    assert rows(folder) == rows(whole)
-    for name in ("after", "before", "episodes", "timesteps"):
-        assert json.loads((folder / "results.json").read_text())[name] == json.loads((whole / "results.json").read_text())[name]
-    for tag in ("objective/kl_coef", "train/loss", "rollout/success_rate"):
-        assert scalar(folder, tag) == scalar(whole, tag)
+def test_other_files_are_left_alone(tmp_path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in ("first_3.pt.damaged", "first_best.pt", "first_4.zip", "notes"):
+        (folder / name).touch()
+    checkpoints = Checkpoints(tmp_path, ".pt", keep=1)
+    for number in (1, 2):
+        checkpoints.save("first", number, write("x"))
+    assert [path.name for path in checkpoints.paths()] == ["first_2.pt"]
+    assert len(list(folder.iterdir())) == 5
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, pretrained) -> tuple[Path, list[str]]:
-    """An uninterrupted run, and its flags."""
-    folder = tmp_path_factory.mktemp("resume") / "whole"
-    flags = [*map(str, FLAGS), "--pretrained", str(pretrained)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["train/ppo.py", *flags, "--run-folder", str(folder)])
-        ppo.main()
-    return folder, flags
+def test_a_run_folder_that_is_gone_is_not_made_again(tmp_path) -> None:
+    with pytest.raises(CannotWrite):
+        Checkpoints(tmp_path / "gone", ".pt").save("first", 1, write("x"))
+    assert not (tmp_path / "gone").exists()
 
 
-@pytest.mark.parametrize(
-    ("method", "calls"),
-    [
-        ("decode", 1),
-        ("decode", 400),
-        ("decode", 900),
-        ("evaluate_sequences", 1),
-        ("evaluate_sequences", 9),
-        ("evaluate_sequences", 17),
-    ],
-)
-def test_interrupted_anywhere_it_ends_the_same(method, calls, whole, command, tmp_path, monkeypatch) -> None:
-    """It dies in a rollout or in an update, perhaps before the first checkpoint, and goes on."""
-    folder, flags = whole
-    policy_class = ppo.PrioritizedKLPPO.policy_aliases["GPT2Policy"]
-    original, left = getattr(policy_class, method), calls
-
-    def dying(*args, **kwargs):
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise RuntimeError("power cut")
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(policy_class, method, dying)
-        with pytest.raises(RuntimeError, match="power cut"):
-            command(ppo, *flags, "--run-folder", tmp_path / "run")
-    command(ppo, "--resume", tmp_path / "run")
-    assert_same_run(tmp_path / "run", folder)
+def test_the_newest_sound_one(tmp_path) -> None:
+    paths = [tmp_path / f"first_{number}.pt" for number in (1, 2, 3)]
+    for path, content in zip(paths, ("1", "2", "broken"), strict=True):
+        path.write_text(content)
+    with pytest.warns(UserWarning, match=f"{paths[2]} cannot be read, so it is now first_3.pt.damaged, and {paths[1]} is taken"):
+        assert newest_sound(paths, lambda path: int(path.read_text())) == 2
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["first_1.pt", "first_2.pt", "first_3.pt.damaged"]
 
 
-def go_on(arguments: list[str], log: Path) -> None:
-    """The command, in a process of its own."""
-    with log.open("a") as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
-    sys.argv = ["train/ppo.py", *arguments]
-    ppo.main()
-
-
-def kill(process: BaseProcess, run: Path, moment: str, clock: random.Random) -> bool:
-    """Kill a run while it starts, while it trains, or while it writes a checkpoint.
-
-    :return: whether it was alive until then
-    """
-    starts = len(list(run.glob("events*")))
-    while process.is_alive():
-        writing = next((run / "checkpoints").glob("*.tmp"), None)
-        training = len(list(run.glob("events*"))) > starts
-        if moment == "start" or (moment == "train" and training) or (moment == "write" and training and writing):
-            time.sleep(0 if moment == "write" else clock.uniform(0, 1 if moment == "start" else 0.3))
-            break
-    process.kill()
-    process.join()
-    return process.exitcode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("wanted", [4, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_again_and_again_it_ends_the_same(wanted, whole, tmp_path) -> None:
-    """SIGKILL at random moments, writing a checkpoint included; then byte for byte what a run without kills writes."""
-    folder, flags = whole
-    run, log, clock = tmp_path / "run", tmp_path / "log", random.Random(0)
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload([__name__])  # imports torch once
-    kills, cut_short = 0, 0
-    while not (run / "results.json").exists():
-        resume = ["--resume", str(run)] if (run / "config.json").exists() else [*flags, "--run-folder", str(run)]
-        process = server.Process(target=go_on, args=(resume, log))
-        process.start()
-        if kills < wanted:
-            kills += kill(process, run, ("train", "write", "start", "write")[kills % 4], clock)
-            cut_short += any((run / "checkpoints").glob("*.tmp"))
-        process.join()
-        assert process.exitcode in (0, -signal.SIGKILL), log.read_text()
-    assert kills == wanted
-    assert cut_short > 0
-    assert_same_run(run, folder)
-    for name in ("policy.pth", "policy.optimizer.pth"):
-        ours, theirs = (ZipFile(path / "agent.zip").read(name) for path in (run, folder))
-        assert ours == theirs
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_ends(number, whole, command, tmp_path, monkeypatch, capsys) -> None:
-    folder, flags = whole
-    original, before = PrioritizedKLPPO.train, signal.getsignal(number)
-
-    def train(agent) -> None:
-        original(agent)
-        if agent._n_updates == 2:
-            signal.raise_signal(number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PrioritizedKLPPO, "train", train)
-        with pytest.raises(Interrupted):
-            command(ppo, *flags, "--run-folder", tmp_path / "run", "--checkpoint-every", "1000")
-    assert f"{number.name}: saved; go on with  python -m train.ppo --resume {tmp_path / 'run'}" in capsys.readouterr().out
-    assert signal.getsignal(number) == before
-    (checkpoint,) = checkpoints(tmp_path / "run" / "checkpoints")
-    agent = PrioritizedKLPPO.load(checkpoint)
-    agent.training_state = replace(agent.training_state, seconds=1000.0)
-    agent.save(checkpoint)
-    command(ppo, "--resume", tmp_path / "run")
-    assert_same_run(tmp_path / "run", folder)
-    assert 1000 <= json.loads((tmp_path / "run" / "results.json").read_text())["seconds"] < 2000
-    assert len(list((tmp_path / "run").glob("events*"))) == 2  # one a start
-
-
-def test_the_last_checkpoints_stay(whole) -> None:
-    folder, _ = whole
-    updates = PrioritizedKLPPO.load(folder / "agent.zip")._n_updates
-    assert updates > 3
-    assert [PrioritizedKLPPO.load(path)._n_updates for path in checkpoints(folder / "checkpoints")] == [updates - 1, updates]
-    assert not list(folder.rglob("*.tmp"))
-
-
-def test_no_checkpoint() -> None:
-    assert load_newest(Path("nowhere"), "cpu") is None
-
-
-@pytest.mark.parametrize(("state", "message"), [("none", "holds no config.json"), ("done", "is done")])
-def test_nothing_to_resume(state, message, whole, command, tmp_path) -> None:
-    with pytest.raises(ValueError, match=message):
-        command(ppo, "--resume", tmp_path if state == "none" else whole[0])
-
-
-def half(path: Path) -> bytes:
-    """Damage a file. :return: what it held"""
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    return content
-
-
-@pytest.fixture
-def begun(whole, tmp_path) -> Path:
-    """A run that was killed after its last checkpoint."""
-    run = shutil.copytree(whole[0], tmp_path / "run")
-    (run / "results.json").unlink()
-    (run / "agent.zip").unlink()
-    return run
-
-
-def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(begun) -> None:
-    """And it no longer counts as one that is kept."""
-    older, newest = checkpoints(begun / "checkpoints")
-    half(newest)
-    with pytest.warns(UserWarning, match=f"{newest} cannot be read, so it is now {newest.name}.damaged, and {older} is taken"):
-        agent = load_newest(begun / "checkpoints", "cpu")
-    assert f"agent_{agent.num_timesteps}.zip" == older.name
-    assert checkpoints(begun / "checkpoints") == [older]
-    assert newest.with_name(f"{newest.name}.damaged").is_file()
-
-
-def test_a_run_never_begins_anew_because_all_its_checkpoints_are_damaged(begun, command) -> None:
-    paths = checkpoints(begun / "checkpoints")
-    for path in paths:
-        half(path)
-    with pytest.raises(
-        ValueError, match=f"resume must be a run with a checkpoint that can be read, but {paths[1]}, {paths[0]}"
-    ):
-        command(ppo, "--resume", begun)
-    assert checkpoints(begun / "checkpoints") == paths
-
-
-def test_other_files_are_no_checkpoints(tmp_path) -> None:
-    for name in ("agent_best.zip", "agent_7.tmp", "agent_7.zip", "agent_10.zip"):
-        (tmp_path / name).touch()
-    assert [path.name for path in checkpoints(tmp_path)] == ["agent_7.zip", "agent_10.zip"]
-
-
-def test_a_moved_run_goes_on_without_the_model_that_it_began_with(begun, whole, command, monkeypatch) -> None:
-    """Its checkpoints hold all of the model."""
-    checkpoints(begun / "checkpoints")[-1].unlink()
-    config = json.loads((begun / "config.json").read_text())
-    (begun / "config.json").write_text(json.dumps({**config, "pretrained": "gone/model"}))
-    monkeypatch.chdir(begun.parent)
-    command(ppo, "--resume", begun.name)
-    assert_same_run(begun, whole[0])
-
-
-def test_a_line_of_the_table_that_was_cut_short_is_left_out(begun, whole, command) -> None:
-    checkpoints(begun / "checkpoints")[-1].unlink()
-    path = begun / "progress.csv"
-    text = path.read_text()
-    path.write_text(text[: text.rstrip().rfind(".") + 1])
-    command(ppo, "--resume", begun)
-    assert_same_run(begun, whole[0])
-
-
-def test_a_damaged_table_is_named(begun, command) -> None:
-    path = begun / "progress.csv"
-    path.write_text(path.read_text().replace("\n", "\nx", 1))
-    with pytest.raises(ValueError, match=f"resume must be a run with a sound table, but '{path}' is damaged"):
-        command(ppo, "--resume", begun)
-
-
-def test_a_run_is_resumed_with_its_own_arguments(begun, command) -> None:
-    with pytest.raises(ValueError, match=r"seed must not stand beside resume, .* but it is 3: leave it out"):
-        command(ppo, "--resume", begun, "--seed", "3")
-
-
-def test_a_run_of_other_lanes(begun, command) -> None:
-    config = json.loads((begun / "config.json").read_text())
-    (begun / "config.json").write_text(json.dumps({**config, "n_envs": 2}))
-    with pytest.raises(ValueError, match="n_envs must be that of the run, 4"):
-        command(ppo, "--resume", begun)
-
-
-def test_nobody_else_trains_in_the_folder(begun, whole, command) -> None:
-    files = sorted(begun.rglob("*"))
-    code = "import pathlib, sys; from train.run.run import claimed\n"
-    code += "with claimed(pathlib.Path(sys.argv[1])): input(print(flush=True))"
-    with subprocess.Popen([sys.executable, "-c", code, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline()
-        with pytest.raises(ValueError, match=f"another process trains in '{begun}'"):
-            command(ppo, "--resume", begun)
-        other.kill()
-    assert [path for path in sorted(begun.rglob("*")) if path.name != "lock"] == [path for path in files if path.name != "lock"]
-    command(ppo, "--resume", begun)
-    assert_same_run(begun, whole[0])
-
-
-def test_a_new_run_takes_no_checkpoints_of_another(begun, whole, command) -> None:
-    (begun / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"run_folder must not hold a run yet, but .* has checkpoints"):
-        command(ppo, *whole[1], "--run-folder", begun)
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_signal_during_an_evaluation_stops_at_once(moment, whole, command, tmp_path, monkeypatch, capsys) -> None:
-    """Before training or after it, when there is nothing to save; the run goes on from there."""
-    folder, flags = whole
-    original = ppo.evaluate
-
-    def evaluate(policy, *args, **kwargs):
-        if (moment == "before") == (not list(tmp_path.rglob("agent.zip"))):
-            raise KeyboardInterrupt
-        return original(policy, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ppo, "evaluate", evaluate)
-        with pytest.raises(KeyboardInterrupt):
-            command(ppo, *flags, "--run-folder", tmp_path / "my run")
-    assert f"stopped at once; go on with  python -m train.ppo --resume '{tmp_path / 'my run'}'" in capsys.readouterr().out
-    command(ppo, "--resume", tmp_path / "my run")
-    assert_same_run(tmp_path / "my run", folder)
-
-
-def test_a_signal_in_the_last_update_is_not_forgotten(whole, command, tmp_path, monkeypatch) -> None:
-    folder, flags = whole
-    updates, original = PrioritizedKLPPO.load(folder / "agent.zip")._n_updates, PrioritizedKLPPO.train
-
-    def train(agent) -> None:
-        original(agent)
-        if agent._n_updates == updates:
-            signal.raise_signal(signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PrioritizedKLPPO, "train", train)
-        with pytest.raises(Interrupted):
-            command(ppo, *flags, "--run-folder", tmp_path / "run")
-    assert (tmp_path / "run" / "agent.zip").is_file()
-    assert not (tmp_path / "run" / "results.json").exists()
-    command(ppo, "--resume", tmp_path / "run")
-    assert_same_run(tmp_path / "run", folder)
+def test_none_is_sound(tmp_path) -> None:
+    path = tmp_path / "first_1.pt"
+    path.write_text("broken")
+    with pytest.raises(ValueError, match=f"but {path} cannot .*: restore one from a copy, or remove them all"):
+        newest_sound([path], lambda path: int(path.read_text()))
+    assert path.is_file()
+    assert newest_sound([], Path.read_text) is None

@@ -1,6 +1,8 @@
 """What happens to files when the disk is full or the folder gone, for real."""
 
+import csv
 import ctypes
+import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from train.pretraining.checkpoint import Checkpoint
-from train.run.files import CannotWrite, replacing
-from train.run.run import write_json
+from train.run.files import CannotWrite, replacing, write_json, write_rows
 
 
 @contextmanager
@@ -99,8 +99,17 @@ def test_interrupted_writing(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_checkpoint_comes_back(tmp_path) -> None:
-    model = nn.Linear(3, 1)
-    found = Checkpoint.load(Checkpoint.of("second", 7, model, []).save(tmp_path / "checkpoints"))
-    assert (found.stage, found.steps_done) == ("second", 7)
-    assert all(torch.equal(found.model[name], value) for name, value in model.state_dict().items())
+def test_json_for_people(tmp_path) -> None:
+    write_json(tmp_path / "x.json", {"path": Path("a/b"), "list": [1, 2.5]})
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == {"path": "a/b", "list": [1, 2.5]}
+    assert text.startswith('{\n  "path"')
+    assert text.endswith("}\n")
+
+
+def test_rows_are_csv(tmp_path):
+    write_rows(tmp_path / "rows.csv", iter([{"arm": "no KL", "gain": 12.5}, {"arm": "a,b", "gain": -3.0}]))
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [{"arm": "no KL", "gain": "12.5"}, {"arm": "a,b", "gain": "-3.0"}]
+    write_rows(tmp_path / "rows.csv", [])
+    assert (tmp_path / "rows.csv").read_text() == ""

@@ -7,10 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from train import command
-from train.failure import TrainingFailed
-from train.run.process import run_command
-from train.stop_signals import Interrupted
+from train.run import process
+from train.run.process import Interrupted, TrainingFailed, run_command
 
 
 @pytest.mark.parametrize(
@@ -19,15 +17,15 @@ from train.stop_signals import Interrupted
         ("ppo", ["--kl-coef", "-1"], "kl_coef must be >= 0"),
         ("ppo", ["--resume", "nowhere"], "resume must be the folder of a run"),
         ("pretrain", ["--digits", "0"], "digits must be"),
-        ("evaluate", ["--samples", "0"], "samples must be >= 1"),
+        ("evaluate", ["--n-samples", "0"], "n_samples must be >= 1"),
         ("evaluate", ["--device", "foo"], "device must be one that torch can use here"),
         ("inspect", ["-1", "4"], "operand a must be >= 0"),
         ("export", ["--output", "out", "--model", "nowhere"], "'nowhere'"),
-        ("plot", ["nowhere"], "runs must hold TensorBoard events"),
+        ("plot", ["nowhere"], "run must be a run folder of train.ppo"),
         ("compare", ["matched-budget", "--seeds", "0"], "seeds must be >= 1"),
         ("sweep", ["--seeds", "0"], "seeds must be >= 1"),
         ("reproduce", ["fig-1", "--seeds", "0"], "seeds must be >= 1"),
-        ("criticality", ["--samples", "0"], "samples must be >= 1"),
+        ("criticality", ["--n-samples", "0"], "n_samples must be >= 1"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
@@ -55,7 +53,7 @@ def test_status(error, status, capsys, monkeypatch) -> None:
         run_command(main)
     assert exit_.value.code == status
     assert capsys.readouterr().err == "error: no\n"
-    monkeypatch.setattr(command, "sys", SimpleNamespace(flags=SimpleNamespace(dev_mode=True)))
+    monkeypatch.setattr(process, "sys", SimpleNamespace(flags=SimpleNamespace(dev_mode=True)))
     with pytest.raises(type(error)):
         run_command(main)
 

@@ -1,4 +1,4 @@
-"""Training that cannot go on says why and where the model is, and the model is there."""
+"""Training that cannot continue says why and where the model is, and the model is there."""
 
 import math
 import re
@@ -12,15 +12,19 @@ import pytest
 
 from agents import PrioritizedKLPPO
 from tests.train.helpers import same_weights, weights
-from tests.train.test_files import no_room_for_more_than, no_superpowers
+from tests.train.run.test_files import no_room_for_more_than, no_superpowers
 from train import ppo, pretrain
-from train.failure import TrainingFailed
 from train.pretraining.checkpoint import Checkpoint
-from train.run.checkpoints import checkpoints
+from train.run.checkpoints import Checkpoints
+from train.run.process import TrainingFailed
+
+
+def checkpoints(run: Path) -> list[Path]:
+    return Checkpoints(run, ".zip").paths()
 
 
 def full_disk(run: Path, agent: PrioritizedKLPPO) -> None:
-    size = checkpoints(run / "checkpoints")[-1].stat().st_size
+    size = checkpoints(run)[-1].stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
@@ -78,7 +82,7 @@ def test_after_two_updates(
     said = "the last good checkpoint is" if checkpoint_stays else "the model as it was is now"
     (path,) = re.findall(rf"; {said} (.*\.zip)$", str(failure.value))
     if checkpoint_stays:
-        assert Path(path) == checkpoints(run / "checkpoints")[-1]
+        assert Path(path) == checkpoints(run)[-1]
         assert not list(run.rglob("*.tmp"))
     agent = PrioritizedKLPPO.load(path, device="cpu")
     assert len(trained) >= 2

@@ -1,0 +1,86 @@
+"""``progress.csv``, written by SB3's logger and read back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.run.log import Progress, run_logger
+
+
+def log(folder: Path, rollouts: int) -> None:
+    """As ``learn`` does: a row per rollout, which holds what the update before it recorded; the last update at the end."""
+    logger = run_logger(folder)
+    for rollout in range(1, rollouts + 1):
+        logger.record("time/episodes", 64 * rollout)
+        logger.record("time/total_timesteps", 1000 * rollout)
+        logger.record("rollout/success_rate", rollout / 10)
+        logger.record("objective/weight_mean", rollout / 100)  # of the rollout itself
+        if rollout % 2:
+            logger.record("eval/accuracy_N+1", rollout / 1000)
+        logger.dump(1000 * rollout)
+        logger.record("objective/kl", float(rollout))  # of its update
+    logger.dump(1000 * rollouts)
+    logger.close()
+
+
+def test_curves(tmp_path) -> None:
+    log(tmp_path, 3)
+    progress = Progress(tmp_path)
+    for column, episodes, values in (
+        ("rollout/success_rate", [64, 128, 192], [0.1, 0.2, 0.3]),
+        ("objective/weight_mean", [64, 128, 192], [0.01, 0.02, 0.03]),
+        ("objective/kl", [64, 128, 192], [1, 2, 3]),
+        ("eval/accuracy_N+1", [64, 192], [0.001, 0.003]),
+    ):
+        found = progress.curve(column)
+        assert np.allclose(found[0], episodes), column
+        assert np.allclose(found[1], values), column
+    assert set(progress.columns) == {
+        "time/episodes",
+        "time/total_timesteps",
+        "rollout/success_rate",
+        "objective/weight_mean",
+        "objective/kl",
+        "eval/accuracy_N+1",
+    }
+
+
+def test_what_was_never_logged(tmp_path) -> None:
+    log(tmp_path, 1)
+    with pytest.raises(ValueError, match=r"column must be one that the run logged, but 'objective/k1' is not in"):
+        Progress(tmp_path).curve("objective/k1")
+
+
+def test_a_run_under_way_is_read_without_the_line_that_is_being_written(tmp_path) -> None:
+    log(tmp_path, 3)
+    path = tmp_path / "progress.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3]) + lines[3][:7])
+    assert Progress(tmp_path).curve("rollout/success_rate")[1].tolist() == [0.1, 0.2]
+
+
+def test_resuming_drops_the_rows_after_the_checkpoint(tmp_path) -> None:
+    log(tmp_path, 3)
+    run_logger(tmp_path, resumed_at=2000).close()
+    assert Progress(tmp_path).curve("time/total_timesteps")[1].tolist() == [1000, 2000]
+
+
+def test_the_end_of_training_is_kept(tmp_path) -> None:
+    """The row of the last update does not name its step."""
+    log(tmp_path, 3)
+    before = Progress(tmp_path).rows
+    run_logger(tmp_path, resumed_at=3000).close()
+    assert Progress(tmp_path).rows == before
+
+
+@pytest.mark.parametrize("damage", ["a,b\n1,x\n", "a,b\n1,2,3\n"])
+def test_a_damaged_table(damage, tmp_path) -> None:
+    (tmp_path / "progress.csv").write_text(damage)
+    with pytest.raises(ValueError, match="run must have a sound table, but"):
+        Progress(tmp_path)
+
+
+def test_no_run(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"run must be a run folder of train.ppo, but .* holds no progress.csv"):
+        Progress(tmp_path)
