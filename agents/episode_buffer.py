@@ -24,7 +24,6 @@ class EpisodeBatch(NamedTuple):
     actions: Tensor
     """The token chosen in each of these states, int64 ``(M,)``."""
     old_log_prob: Tensor
-    old_values: Tensor
     advantages: Tensor
     returns: Tensor
     reference_logits: Tensor
@@ -183,7 +182,6 @@ class EpisodeBuffer:
             mask=self._tensor(mask),
             actions=taken(self.actions),
             old_log_prob=taken(self.log_probs),
-            old_values=taken(self.values),
             advantages=taken(self.advantages),
             returns=taken(self.returns),
             reference_logits=taken(self.reference_logits),

@@ -215,26 +215,41 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
     ) -> bool:
         """Fill the buffer with ``n_episodes`` whole episodes, the same number from every lane.
 
-        Every lane is reset first. A lane that has done its share leaves the batch and idles until the last one is done; its
-        steps are not counted and not seen by the statistics.
+        When ``callback.on_rollout_end`` is called, the rollout is finished: the buffer holds all that the update will read, down
+        to the advantages and the weights of the tokens, and the logger holds ``objective/*`` of this rollout.
 
         :param env: the training environment
         :param callback: called at every step, and at the beginning and the end of the rollout
         :param rollout_buffer: is emptied and filled
         :param n_rollout_steps: SB3's argument, not used
         :return: False if the callback stopped the rollout
+        :raises FloatingPointError: if the rollout holds a NaN or an infinity
         """
         del n_rollout_steps
         self.policy.set_training_mode(False)
-        callback.on_rollout_start()  # the buffer still holds the last rollout, with everything the update added to it
+        callback.on_rollout_start()  # the buffer still holds the last rollout
         rollout_buffer.reset()
+        if not self._play_episodes(env, callback, rollout_buffer):
+            return False
+        self.health.after_rollout(list(self.ep_success_buffer or [])[-self.n_episodes :])
+        self._finish_rollout(rollout_buffer)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _play_episodes(self, env: VecEnv, callback: BaseCallback, buffer: EpisodeBuffer) -> bool:
+        """Write whole episodes into an empty buffer; False if the callback stopped it.
+
+        Every lane is reset first. A lane that has done its share leaves the batch and idles until the last one is done; its
+        steps are not counted and not seen by the statistics.
+        """
         if self._cache is None or self._cache.capacity != env.num_envs:
             self._cache = self.policy.make_cache(env.num_envs)
         (cache := self._cache).reset()
-        share = self.n_episodes // env.num_envs
-        episodes_done = np.zeros(env.num_envs, dtype=np.int64)
+        per_lane = self.n_episodes // env.num_envs
+        played = np.zeros(env.num_envs, dtype=np.int64)  # episodes of each lane
         lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
-        idle_action = (self.policy.pad_token_id + 1) % rollout_buffer.vocab_size  # padding would end an episode a step
+        idle_action = (self.policy.pad_token_id + 1) % buffer.vocab_size  # padding would end an episode at every step
         actions = np.full(env.num_envs, idle_action)
         obs = env.reset()
         while len(lanes):
@@ -255,33 +270,48 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
                 if infos[lane].get("TimeLimit.truncated", False):
                     rewards[lane] += self.gamma * self._value_of(infos[lane]["terminal_observation"])
                 if "critical_tokens" in infos[lane]:
-                    rollout_buffer.mark_critical(lane * share + episodes_done[lane], infos[lane]["critical_tokens"])
-            rows = lanes * share + episodes_done[lanes]
-            rollout_buffer.add(rows, states, actions[lanes], rewards[lanes], *decoded[1:])
-            episodes_done += dones
+                    buffer.mark_critical(lane * per_lane + played[lane], infos[lane]["critical_tokens"])
+            buffer.add(lanes * per_lane + played[lanes], states, actions[lanes], rewards[lanes], *decoded[1:])
+            played += dones
             self._episode_num += int(dones.sum())
             obs = new_obs
-            if (finished := np.flatnonzero(episodes_done[lanes] == share)).size:
+            if (finished := np.flatnonzero(played[lanes] == per_lane)).size:
                 actions[lanes[finished]] = idle_action
                 lanes = lanes[cache.drop(finished)]
-        rollout_buffer.fetch()
-        rollout_buffer.compute_returns_and_advantage()
-        self.health.after_rollout(list(self.ep_success_buffer or [])[-self.n_episodes :])
-        callback.update_locals(locals())
-        callback.on_rollout_end()
+        buffer.fetch()
         return True
 
     def _value_of(self, observation: np.ndarray) -> float:
         with torch.no_grad():
             return float(self.policy.predict_values(self.policy.obs_to_tensor(observation)[0]))  # type: ignore[arg-type]
 
+    def _finish_rollout(self, buffer: EpisodeBuffer) -> None:
+        """Compute, once per rollout, what the update reads: reference logits, returns, advantages and token weights."""
+        for batch in buffer.batches(np.arange(self.n_episodes), self.max_batch_tokens):
+            buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
+        if self.kl_in == "reward":
+            tokens = buffer.token_batch(self.policy.temperature)
+            weights = self.token_weights.kl(tokens)
+            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
+            buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
+        buffer.compute_returns_and_advantage()
+        buffer.check_finite()
+        if self.normalize_advantage:
+            buffer.normalize_advantages()
+        tokens = buffer.token_batch(self.policy.temperature)
+        for slot in SLOTS:
+            buffer.weights[slot] = getattr(self.token_weights, slot)(tokens).cpu().numpy()
+        check_finite({f"weights of the {slot} term": weights for slot, weights in buffer.weights.items()})
+        certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
+        weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
+        record_rollout(self.logger, tokens, weights, self.token_weights.kl, certainty)
+
     def train(self) -> None:
-        """Update policy and value head from the rollout; log SB3's ``train/*`` and ``objective/*`` about the reference."""
+        """Update policy and value head from the finished rollout; log SB3's ``train/*``, and ``objective/*`` about the reference."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range_schedule(self._current_progress_remaining)
         buffer = self.rollout_buffer
-        self._prepare_update(buffer)
         explained = explained_variance(buffer.values[buffer.mask], buffer.returns[buffer.mask])
 
         statistics = MaskedStatistics()
@@ -338,27 +368,6 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             statistics.add("objective/kl_weighted", (batch.weights["kl"] * exact).mean(), n_tokens)
             statistics.add("objective/entropy", token_entropy.mean(), n_tokens)
         return loss
-
-    def _prepare_update(self, buffer: EpisodeBuffer) -> None:
-        """What is computed once per rollout: the reference's logits, the advantages, the weights of the tokens."""
-        for batch in buffer.batches(np.arange(self.n_episodes), self.max_batch_tokens):
-            buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
-        if self.kl_in == "reward":
-            tokens = buffer.token_batch(self.policy.temperature)
-            weights = self.token_weights.kl(tokens)
-            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
-            buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
-            buffer.compute_returns_and_advantage()
-        buffer.check_finite()
-        if self.normalize_advantage:
-            buffer.normalize_advantages()
-        tokens = buffer.token_batch(self.policy.temperature)
-        for slot in SLOTS:
-            buffer.weights[slot] = getattr(self.token_weights, slot)(tokens).cpu().numpy()
-        check_finite({f"weights of the {slot} term": weights for slot, weights in buffer.weights.items()})
-        certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
-        weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
-        record_rollout(self.logger, tokens, weights, self.token_weights.kl, certainty)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """As SB3's, but never below 0: the last rollout ends with its last episode, beyond ``total_timesteps``."""
