@@ -1,5 +1,6 @@
 """``PrioritizedKLPPO``: PPO on whole episodes of tokens, with a KL penalty to a frozen reference weighted by its certainty."""
 
+import time
 from typing import Any, ClassVar, Literal, Self
 
 import gymnasium as gym
@@ -29,8 +30,8 @@ from agents.losses import (
     kl_per_token,
     kl_reward,
 )
+from agents.resumable import ResumableAlgorithm
 from agents.statistics import MaskedStatistics
-from agents.training_state import TrainingState
 from agents.vec_env import VectorEnvAdapter
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.token_weights import SLOTS, TokenWeights, WeightsName, named_weights
@@ -38,7 +39,7 @@ from policies.kv_cache import KVCache
 from policies.policy import GPT2Policy, entropy
 
 
-class PrioritizedKLPPO(OnPolicyAlgorithm):
+class PrioritizedKLPPO(ResumableAlgorithm):
     """PPO with the prioritized KL penalty of arXiv:2502.06533 in its loss.
 
     A rollout is ``n_episodes`` whole episodes; the loss is ``L_PPO + vf_coef * L_V - ent_coef * H + kl_coef * L_KL``, where
@@ -168,7 +169,6 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self.certainty: Certainty = certainty
         self.certainty_temperature = certainty_temperature
         self._cache: KVCache | None = None
-        self.training_state: TrainingState | None = None
         self.health = Health()
         if _init_setup_model:
             self._setup_model()
@@ -215,8 +215,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
     ) -> bool:
         """Fill the buffer with ``n_episodes`` whole episodes, the same number from every lane.
 
-        When ``callback.on_rollout_end`` is called, the rollout is finished: the buffer holds all that the update will read, down
-        to the advantages and the weights of the tokens, and the logger holds ``objective/*`` of this rollout.
+        When ``callback.on_rollout_end`` is called, the rollout is finished: the buffer holds all that the update will read,
+        advantages and token weights included, and the logger holds what is known of ``objective/*`` before the update.
 
         :param env: the training environment
         :param callback: called at every step, and at the beginning and the end of the rollout
@@ -228,6 +228,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         del n_rollout_steps
         self.policy.set_training_mode(False)
         callback.on_rollout_start()  # the buffer still holds the last rollout
+        self.training_state = None
         rollout_buffer.reset()
         if not self._play_episodes(env, callback, rollout_buffer):
             return False
@@ -307,7 +308,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         record_rollout(self.logger, tokens, weights, self.token_weights.kl, certainty)
 
     def train(self) -> None:
-        """Update policy and value head from the finished rollout; log SB3's ``train/*``, and ``objective/*`` about the reference."""
+        """Update policy and value head from a finished rollout; log SB3's ``train/*`` and ``objective/*`` about the reference."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range_schedule(self._current_progress_remaining)
@@ -335,6 +336,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self.logger.record("train/clip_range", clip_range)
         if self.kl_controller is not None:
             self.kl_coef = self.kl_controller.update(kl, self.n_episodes)
+        self.seconds_learned = (time.time_ns() - self.start_time) / 1e9
 
     def _loss(self, batch: EpisodeBatch, clip_range: float, statistics: MaskedStatistics, first_epoch: bool) -> torch.Tensor:
         """The loss of some episodes, a mean over their completion tokens."""
@@ -398,11 +400,21 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         try:
             super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         except FloatingPointError as error:
-            raise FloatingPointError(f"update {self._n_updates // self.n_epochs + 1}: {error}") from error
+            raise FloatingPointError(f"update {self.updates_done + 1}: {error}") from error
         self.logger.dump(self.num_timesteps)  # the last update, which SB3 would leave unwritten
         return self
 
+    @property
+    def updates_done(self) -> int:
+        """How many rollouts the agent has learned from."""
+        return self._n_updates // self.n_epochs
+
+    @property
+    def episodes_done(self) -> int:
+        """How many episodes have ended."""
+        return self._episode_num
+
     def dump_logs(self, iteration: int = 0) -> None:
         """As SB3's, with the number of episodes."""
-        self.logger.record("time/episodes", self._episode_num)
+        self.logger.record("time/episodes", self.episodes_done)
         super().dump_logs(iteration)

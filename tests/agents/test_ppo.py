@@ -229,7 +229,7 @@ def test_lanes_that_are_done_are_not_counted() -> None:
     agent = make_agent(n_episodes=4)
     agent.learn(1, callback=StopBeforeUpdate())
     assert agent.num_timesteps == agent.rollout_buffer.mask.sum()
-    assert agent._episode_num == 4
+    assert agent.episodes_done == 4
 
 
 def test_same_seed_same_run() -> None:
