@@ -29,7 +29,7 @@ class EpisodeBatch(NamedTuple):
     reference_logits: Tensor
     """Of the reference, before the softmax temperature, ``(M, V)``."""
     weights: dict[str, Tensor]
-    """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.weighting.token_weights.TokenWeights`."""
+    """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.weighting.TokenWeights`."""
 
 
 class EpisodeBuffer:

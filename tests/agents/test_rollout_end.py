@@ -132,7 +132,7 @@ class Rows(BaseCallback):
 
 def test_a_calibrated_exponent_belongs_to_the_row_of_its_rollout() -> None:
     callback = Rows()
-    make_agent(DummyVecEnv([RepeatEnv] * 4), token_weights="calibrated").learn(1, callback=callback)
+    make_agent(DummyVecEnv([RepeatEnv] * 4), weighting="calibrated").learn(1, callback=callback)
     (row,) = callback.rows
     assert row["objective/kl_exponent_found"] > 0
     assert "train/loss" not in row

@@ -60,7 +60,7 @@ def without_clock(rows: list[dict[str, float]]) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("by", ["load", "set_env", "set_env, not forced"])
-@pytest.mark.parametrize("settings", [{}, dict(kl_in="reward", kl_target=0.5, n_epochs=2, token_weights="shuffled")])
+@pytest.mark.parametrize("settings", [{}, dict(kl_in="reward", kl_target=0.5, n_epochs=2, weighting="shuffled")])
 def test_a_resumed_run_is_the_uninterrupted_one(by: str, settings: dict, tmp_path) -> None:
     """Weights, optimizer, generators and log, bit for bit; the log of the update before the checkpoint is in it."""
     agent = make_agent(new_env(), learning_rate=lambda progress: 1e-3 * progress, **settings)
