@@ -24,13 +24,12 @@ class EpisodeBatch(NamedTuple):
     actions: Tensor
     """The token chosen in each of these states, int64 ``(M,)``."""
     old_log_prob: Tensor
-    old_values: Tensor
     advantages: Tensor
     returns: Tensor
     reference_logits: Tensor
     """Of the reference, before the softmax temperature, ``(M, V)``."""
     weights: dict[str, Tensor]
-    """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.weighting.token_weights.TokenWeights`."""
+    """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.weighting.TokenWeights`."""
 
 
 class EpisodeBuffer:
@@ -183,7 +182,6 @@ class EpisodeBuffer:
             mask=self._tensor(mask),
             actions=taken(self.actions),
             old_log_prob=taken(self.log_probs),
-            old_values=taken(self.values),
             advantages=taken(self.advantages),
             returns=taken(self.returns),
             reference_logits=taken(self.reference_logits),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from policies.checks import above
+
 
 @dataclass
 class AdaptiveKLCoef:
@@ -22,8 +24,7 @@ class AdaptiveKLCoef:
 
     def __post_init__(self) -> None:
         for name in ("kl_coef", "kl_target", "horizon"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0, but it is {getattr(self, name)}: pass a positive number")
+            above(name, getattr(self, name))
 
     def update(self, kl: float, n_episodes: int) -> float:
         """Raise the coefficient if the KL was above its target, lower it if below.
@@ -36,7 +37,7 @@ class AdaptiveKLCoef:
         if n_episodes > self.horizon:
             raise ValueError(
                 f"horizon must be at least the {n_episodes} episodes of a rollout, but it is {self.horizon}: raise it, since "
-                "the controller acts once a rollout"
+                "the controller acts once per rollout"
             )
         error = min(max(kl / self.kl_target - 1, -0.2), 0.2)
         self.kl_coef *= 1 + error * n_episodes / self.horizon

@@ -10,16 +10,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from policies.checks import one_of
+
 Certainty = Literal["negentropy", "min_entropy", "max_prob"]
 KLEstimator = Literal["full", "k2", "k3", "rk3"]
-
-
-def check_certainty(certainty: str) -> None:
-    """:raises ValueError: if there is no such certainty"""
-    if certainty not in get_args(Certainty):
-        raise ValueError(
-            f"certainty must be one of {', '.join(get_args(Certainty))}, but it is {certainty!r}: choose one of these"
-        )
 
 
 def check_kl_estimator(kl_estimator: str) -> None:
@@ -29,10 +23,7 @@ def check_kl_estimator(kl_estimator: str) -> None:
             "kl_estimator must not be 'k1': its expected gradient inside a loss is zero (the mean of a score function), "
             "so it adds noise and no penalty; use 'full' or 'k2'"
         )
-    if kl_estimator not in get_args(KLEstimator):
-        raise ValueError(
-            f"kl_estimator must be one of {', '.join(get_args(KLEstimator))}, but it is {kl_estimator!r}: choose one of these"
-        )
+    one_of("kl_estimator", kl_estimator, get_args(KLEstimator))
 
 
 def certainty_of(logits: Tensor, certainty: Certainty = "negentropy", temperature: float = 1.0) -> Tensor:
@@ -48,7 +39,7 @@ def certainty_of(logits: Tensor, certainty: Certainty = "negentropy", temperatur
     :return: ``(...)``
     :raises ValueError: if there is no such certainty
     """
-    check_certainty(certainty)
+    one_of("certainty", certainty, get_args(Certainty))
     log_probs = torch.log_softmax(logits / temperature, dim=-1)
     log_v = math.log(logits.shape[-1])
     if certainty == "negentropy":

@@ -1,44 +1,30 @@
 """``PrioritizedKLPPO``: PPO on whole episodes of tokens, with a KL penalty to a frozen reference weighted by its certainty."""
 
-from typing import Any, ClassVar, Literal, Self
+import time
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
-from stable_baselines3.common.base_class import maybe_make_env
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from agents.arguments import check_arguments, check_batch_size, check_kl_in, check_n_episodes
 from agents.diagnostics import record_rollout, record_update
 from agents.episode_buffer import EpisodeBatch, EpisodeBuffer
+from agents.episodic_algorithm import EpisodicAlgorithm
 from agents.health import Health, check_finite, clip_gradients
 from agents.kl_controller import AdaptiveKLCoef
-from agents.losses import (
-    Certainty,
-    KLEstimator,
-    check_certainty,
-    check_kl_estimator,
-    clipped_surrogate,
-    kl_per_token,
-    kl_reward,
-)
+from agents.losses import Certainty, KLEstimator, check_kl_estimator, clipped_surrogate, kl_per_token, kl_reward
 from agents.statistics import MaskedStatistics
-from agents.training_state import TrainingState
-from agents.vec_env import VectorEnvAdapter
-from agents.weighting.signals import ReferenceCertainty
-from agents.weighting.token_weights import SLOTS, TokenWeights, WeightsName, named_weights
-from policies.kv_cache import KVCache
+from agents.weighting import SLOTS, ReferenceCertainty, TokenWeights, WeightingName, named_weighting
+from policies.checks import above, at_least, between, one_of, whole
 from policies.policy import GPT2Policy, entropy
 
 
-class PrioritizedKLPPO(OnPolicyAlgorithm):
+class PrioritizedKLPPO(EpisodicAlgorithm):
     """PPO with the prioritized KL penalty of arXiv:2502.06533 in its loss.
 
     A rollout is ``n_episodes`` whole episodes; the loss is ``L_PPO + vf_coef * L_V - ent_coef * H + kl_coef * L_KL``, where
@@ -68,8 +54,8 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         :func:`agents.losses.kl_reward`
     :param kl_target: KL to the reference of an episode, in nats, that ``kl_coef`` adapts to; None keeps it as it is. See
         :class:`agents.kl_controller.AdaptiveKLCoef`
-    :param token_weights: what weights the tokens in the terms of the loss: a name of :func:`agents.weighting.token_weights.named_weights`
-        (``"prioritized"`` is the paper), or a :class:`agents.weighting.token_weights.TokenWeights`, which ignores ``kl_exponent``
+    :param weighting: what weights the tokens in the terms of the loss: a name of :func:`agents.weighting.named_weighting`
+        (``"prioritized"`` is the paper), or a :class:`agents.weighting.TokenWeights`, which ignores ``kl_exponent``
     :param certainty: ``"negentropy"``, ``"min_entropy"`` or ``"max_prob"``; see :func:`agents.losses.certainty_of`
     :param certainty_temperature: softmax temperature of the certainty, > 0
     :param stats_window_size: episodes over which SB3's ``rollout/*`` are averaged
@@ -83,8 +69,6 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"GPT2Policy": GPT2Policy}
-    policy: GPT2Policy
-    rollout_buffer: EpisodeBuffer  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -108,7 +92,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         kl_estimator: KLEstimator = "full",
         kl_in: Literal["loss", "reward"] = "loss",
         kl_target: float | None = None,
-        token_weights: WeightsName | TokenWeights = "prioritized",
+        weighting: WeightingName | TokenWeights = "prioritized",
         certainty: Certainty = "negentropy",
         certainty_temperature: float = 1.0,
         stats_window_size: int = 100,
@@ -119,19 +103,6 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ):
-        check_arguments(
-            at_least_zero=dict(kl_coef=kl_coef, kl_exponent=kl_exponent, vf_coef=vf_coef, ent_coef=ent_coef),
-            rates=dict(learning_rate=learning_rate, value_learning_rate=value_learning_rate, clip_range=clip_range),
-            positive=dict(certainty_temperature=certainty_temperature, max_grad_norm=max_grad_norm),
-            fractions=dict(gamma=gamma, gae_lambda=gae_lambda),
-            counts=dict(n_episodes=n_episodes, batch_size=batch_size, max_batch_tokens=max_batch_tokens, n_epochs=n_epochs),
-        )
-        check_batch_size(batch_size, n_episodes)
-        check_kl_estimator(kl_estimator)
-        check_certainty(certainty)
-        if isinstance(token_weights, str):
-            token_weights = named_weights(token_weights, kl_exponent, certainty, certainty_temperature)
-        check_kl_in(kl_in, token_weights)
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -160,32 +131,54 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self.clip_range = clip_range
         self.normalize_advantage = normalize_advantage
         self.kl_coef = kl_coef
-        self.kl_exponent = kl_exponent
         self.kl_estimator: KLEstimator = kl_estimator
         self.kl_in = kl_in
-        self.kl_controller = None if kl_target is None else AdaptiveKLCoef(kl_coef, kl_target)
-        self.token_weights = token_weights
         self.certainty: Certainty = certainty
         self.certainty_temperature = certainty_temperature
-        self._cache: KVCache | None = None
-        self.training_state: TrainingState | None = None
+        self._check_arguments(kl_exponent)
+        if not isinstance(weighting, TokenWeights):
+            weighting = named_weighting(weighting, kl_exponent, certainty, certainty_temperature)
+        self.weighting = weighting
+        self._check_kl_in()
+        self.kl_controller = None if kl_target is None else AdaptiveKLCoef(kl_coef, kl_target)
         self.health = Health()
         if _init_setup_model:
             self._setup_model()
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_cache"]
+    def _check_arguments(self, kl_exponent: float) -> None:
+        for name in ("n_episodes", "batch_size", "max_batch_tokens", "n_epochs"):
+            whole(name, getattr(self, name))
+        if self.batch_size > self.n_episodes:
+            raise ValueError(
+                f"batch_size must be at most n_episodes = {self.n_episodes}, but it is {self.batch_size}: it counts whole "
+                "episodes"
+            )
+        at_least("kl_exponent", kl_exponent, 0, "0 is the standard penalty", finite=True)
+        for name in ("kl_coef", "vf_coef", "ent_coef", "learning_rate", "value_learning_rate", "clip_range"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):  # schedules are left to those who call them
+                at_least(name, value, 0, "0 switches it off", finite=True)
+        for name in ("gamma", "gae_lambda"):
+            between(name, getattr(self, name), 0, 1, "1 suits a terminal reward")
+        above("max_grad_norm", self.max_grad_norm)
+        above("certainty_temperature", self.certainty_temperature)
+        one_of("certainty", self.certainty, get_args(Certainty))
+        check_kl_estimator(self.kl_estimator)
 
-    @staticmethod
-    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As SB3's, and a Gymnasium ``VectorEnv`` is adapted."""
-        if isinstance(env, gym.vector.VectorEnv):
-            adapted = VectorEnvAdapter(env)
-            return VecMonitor(adapted) if monitor_wrapper else adapted
-        return OnPolicyAlgorithm._wrap_env(maybe_make_env(env, verbose), verbose, monitor_wrapper)
+    def _check_kl_in(self) -> None:
+        one_of("kl_in", self.kl_in, ("loss", "reward"))
+        if self.kl_in == "reward" and self.weighting.kl.action_dependent:
+            raise ValueError(
+                f"weighting must weight the KL by the state alone with kl_in='reward', but {self.weighting.kl.signal} depends "
+                "on the action and perhaps its advantage, which follows from the reward: use kl_in='loss'"
+            )
 
     def _setup_model(self) -> None:
-        check_n_episodes(self.n_episodes, self.n_envs)
+        if self.n_episodes % self.n_envs:
+            raise ValueError(
+                f"n_episodes must be a multiple of the environment's lanes, {self.n_envs}, but it is {self.n_episodes}: "
+                "change one of them, so that every lane plays the same number of whole episodes"
+            )
         self._setup_lr_schedule()
         self.value_lr_schedule = (
             self.lr_schedule if self.value_learning_rate is None else FloatSchedule(self.value_learning_rate)
@@ -210,78 +203,33 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             device=self.device,
         )
 
-    def collect_rollouts(  # type: ignore[override]
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int
-    ) -> bool:
-        """Fill the buffer with ``n_episodes`` whole episodes, the same number from every lane.
-
-        Every lane is reset first. A lane that has done its share leaves the batch and idles until the last one is done; its
-        steps are not counted and not seen by the statistics.
-
-        :param env: the training environment
-        :param callback: called at every step, and at the beginning and the end of the rollout
-        :param rollout_buffer: is emptied and filled
-        :param n_rollout_steps: SB3's argument, not used
-        :return: False if the callback stopped the rollout
-        """
-        del n_rollout_steps
-        self.policy.set_training_mode(False)
-        callback.on_rollout_start()  # the buffer still holds the last rollout, with everything the update added to it
-        rollout_buffer.reset()
-        if self._cache is None or self._cache.capacity != env.num_envs:
-            self._cache = self.policy.make_cache(env.num_envs)
-        (cache := self._cache).reset()
-        share = self.n_episodes // env.num_envs
-        episodes_done = np.zeros(env.num_envs, dtype=np.int64)
-        lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
-        idle_action = (self.policy.pad_token_id + 1) % rollout_buffer.vocab_size  # padding would end an episode a step
-        actions = np.full(env.num_envs, idle_action)
-        obs = env.reset()
-        while len(lanes):
-            assert isinstance(obs, np.ndarray)
-            states = obs[lanes]
-            decoded = self.policy.decode(states, cache)
-            actions[lanes] = decoded.actions.cpu().numpy()
-            new_obs, rewards, dones, infos = env.step(actions)
-            active = np.bincount(lanes, minlength=env.num_envs).astype(np.bool_)
-            dones = dones & active
-            infos = [info if is_active else {} for info, is_active in zip(infos, active, strict=True)]
-            self.num_timesteps += len(lanes)
-            callback.update_locals(locals())
-            if not callback.on_step():
-                return False
-            self._update_info_buffer(infos, dones)
-            for lane in np.flatnonzero(dones):
-                if infos[lane].get("TimeLimit.truncated", False):
-                    rewards[lane] += self.gamma * self._value_of(infos[lane]["terminal_observation"])
-                if "critical_tokens" in infos[lane]:
-                    rollout_buffer.mark_critical(lane * share + episodes_done[lane], infos[lane]["critical_tokens"])
-            rows = lanes * share + episodes_done[lanes]
-            rollout_buffer.add(rows, states, actions[lanes], rewards[lanes], *decoded[1:])
-            episodes_done += dones
-            self._episode_num += int(dones.sum())
-            obs = new_obs
-            if (finished := np.flatnonzero(episodes_done[lanes] == share)).size:
-                actions[lanes[finished]] = idle_action
-                lanes = lanes[cache.drop(finished)]
-        rollout_buffer.fetch()
-        rollout_buffer.compute_returns_and_advantage()
-        self.health.after_rollout(list(self.ep_success_buffer or [])[-self.n_episodes :])
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _value_of(self, observation: np.ndarray) -> float:
-        with torch.no_grad():
-            return float(self.policy.predict_values(self.policy.obs_to_tensor(observation)[0]))  # type: ignore[arg-type]
+    def _finish_rollout(self, buffer: EpisodeBuffer) -> None:
+        """Compute, once per rollout, what the update reads: reference logits, returns, advantages and token weights."""
+        for batch in buffer.batches(np.arange(self.n_episodes), self.max_batch_tokens):
+            buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
+        if self.kl_in == "reward":
+            tokens = buffer.token_batch(self.policy.temperature)
+            weights = self.weighting.kl(tokens)
+            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
+            buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
+        buffer.compute_returns_and_advantage()
+        buffer.check_finite()
+        if self.normalize_advantage:
+            buffer.normalize_advantages()
+        tokens = buffer.token_batch(self.policy.temperature)
+        for slot in SLOTS:
+            buffer.weights[slot] = getattr(self.weighting, slot)(tokens).cpu().numpy()
+        check_finite({f"weights of the {slot} term": weights for slot, weights in buffer.weights.items()})
+        certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
+        weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
+        record_rollout(self.logger, tokens, weights, self.weighting.kl, certainty)
 
     def train(self) -> None:
-        """Update policy and value head from the rollout; log SB3's ``train/*`` and ``objective/*`` about the reference."""
+        """Update policy and value head from a finished rollout; log SB3's ``train/*`` and ``objective/*`` of the reference."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range_schedule(self._current_progress_remaining)
         buffer = self.rollout_buffer
-        self._prepare_update(buffer)
         explained = explained_variance(buffer.values[buffer.mask], buffer.returns[buffer.mask])
 
         statistics = MaskedStatistics()
@@ -305,6 +253,7 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         self.logger.record("train/clip_range", clip_range)
         if self.kl_controller is not None:
             self.kl_coef = self.kl_controller.update(kl, self.n_episodes)
+        self.seconds_learned = (time.time_ns() - self.start_time) / 1e9
 
     def _loss(self, batch: EpisodeBatch, clip_range: float, statistics: MaskedStatistics, first_epoch: bool) -> torch.Tensor:
         """The loss of some episodes, a mean over their completion tokens."""
@@ -339,32 +288,6 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
             statistics.add("objective/entropy", token_entropy.mean(), n_tokens)
         return loss
 
-    def _prepare_update(self, buffer: EpisodeBuffer) -> None:
-        """What is computed once per rollout: the reference's logits, the advantages, the weights of the tokens."""
-        for batch in buffer.batches(np.arange(self.n_episodes), self.max_batch_tokens):
-            buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
-        if self.kl_in == "reward":
-            tokens = buffer.token_batch(self.policy.temperature)
-            weights = self.token_weights.kl(tokens)
-            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
-            buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
-            buffer.compute_returns_and_advantage()
-        buffer.check_finite()
-        if self.normalize_advantage:
-            buffer.normalize_advantages()
-        tokens = buffer.token_batch(self.policy.temperature)
-        for slot in SLOTS:
-            buffer.weights[slot] = getattr(self.token_weights, slot)(tokens).cpu().numpy()
-        check_finite({f"weights of the {slot} term": weights for slot, weights in buffer.weights.items()})
-        certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
-        weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
-        record_rollout(self.logger, tokens, weights, self.token_weights.kl, certainty)
-
-    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """As SB3's, but never below 0: the last rollout ends with its last episode, beyond ``total_timesteps``."""
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
-        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
-
     def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
         """As SB3's, with a learning rate of its own for the value head."""
         super()._update_learning_rate(optimizers)
@@ -389,11 +312,6 @@ class PrioritizedKLPPO(OnPolicyAlgorithm):
         try:
             super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         except FloatingPointError as error:
-            raise FloatingPointError(f"update {self._n_updates // self.n_epochs + 1}: {error}") from error
+            raise FloatingPointError(f"update {self.updates_done + 1}: {error}") from error
         self.logger.dump(self.num_timesteps)  # the last update, which SB3 would leave unwritten
         return self
-
-    def dump_logs(self, iteration: int = 0) -> None:
-        """As SB3's, with the number of episodes."""
-        self.logger.record("time/episodes", self._episode_num)
-        super().dump_logs(iteration)

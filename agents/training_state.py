@@ -1,37 +1,34 @@
-"""What an agent's zip lacks for an exact continuation: the states of all generators, and what waits to be logged."""
+"""What an agent's zip lacks otherwise, for resuming exactly: the states of all generators, and what waits to be logged."""
 
 import random
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from agents.episodic_algorithm import EpisodicAlgorithm
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Between an update and the next rollout. It is saved within the agent's zip.
-
-    The lanes of the environment must give their generators as ``np_random``, as Gymnasium's environments do, in this process
-    (not in a ``SubprocVecEnv``).
-    """
+    """Between an update and the next rollout; see :meth:`agents.episodic_algorithm.EpisodicAlgorithm.save_checkpoint`."""
 
     python: Any
     numpy: Any
     torch: Tensor
     cuda: list[Tensor]
-    minibatches: dict[str, Any]
+    minibatches: Mapping[str, Any]
     lanes: list[dict[str, Any]]
     logged: tuple[dict[str, Any], dict[str, int], dict[str, Any]]
     """What the logger will write at the end of the next rollout."""
-    seconds: float = 0.0
-    """How long the agent has learned, interruptions aside."""
 
     @classmethod
-    def of(cls, agent: BaseAlgorithm) -> Self:
+    def of(cls, agent: "EpisodicAlgorithm") -> Self:
         """The state now."""
         assert agent.env is not None
         return cls(
@@ -39,25 +36,35 @@ class TrainingState:
             np.random.get_state(),
             torch.get_rng_state(),
             torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            agent.batch_rng.bit_generator.state,  # type: ignore[attr-defined]
+            agent.batch_rng.bit_generator.state,
             [generator.bit_generator.state for generator in agent.env.get_attr("np_random")],
             (dict(agent.logger.name_to_value), dict(agent.logger.name_to_count), dict(agent.logger.name_to_excluded)),
-            (time.time_ns() - agent.start_time) / 1e9,
         )
 
-    def restore(self, agent: BaseAlgorithm) -> None:
-        """Go on from this state; the last thing to do before ``learn``."""
+    def restore(self, agent: "EpisodicAlgorithm") -> None:
+        """Reset the environment and put all generators into this state.
+
+        :raises ValueError: if the environment has another number of lanes
+        """
         assert agent.env is not None
-        agent.env.reset()  # uses up the seeds that a new environment was given
-        values, counts, excluded = self.logged
-        agent.logger.name_to_value.update(values)
-        agent.logger.name_to_count.update(counts)
-        agent.logger.name_to_excluded.update(excluded)
+        if agent.env.num_envs != len(self.lanes):
+            raise ValueError(
+                f"env must have the checkpoint's number of lanes, {len(self.lanes)}, but it has {agent.env.num_envs}: change it"
+            )
+        # A new environment uses up its seeds at the first reset; `learn` must not reset it once more.
+        agent._last_obs = agent.env.reset()  # type: ignore[assignment]
         for generator, state in zip(agent.env.get_attr("np_random"), self.lanes, strict=True):
             generator.bit_generator.state = state
-        agent.batch_rng.bit_generator.state = self.minibatches  # type: ignore[attr-defined]
+        agent.batch_rng.bit_generator.state = self.minibatches
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
         if self.cuda:
             torch.cuda.set_rng_state_all(self.cuda)
+
+    def restore_log(self, logger: Logger) -> None:
+        """Put back what waits to be logged."""
+        values, counts, excluded = self.logged
+        logger.name_to_value.update(values)
+        logger.name_to_count.update(counts)
+        logger.name_to_excluded.update(excluded)

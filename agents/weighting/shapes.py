@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from policies.checks import above, at_least, between
+
 
 class Shape(Protocol):
     """A map from values to weights."""
@@ -38,8 +40,7 @@ class Power:
     exponent: float
 
     def __post_init__(self) -> None:
-        if not self.exponent >= 0:
-            raise ValueError(f"exponent must be >= 0, but it is {self.exponent}: 0 weights all tokens alike")
+        at_least("exponent", self.exponent, 0, "0 weights all tokens alike")
 
     def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
         return values**self.exponent
@@ -77,8 +78,7 @@ class CalibratedPower:
 
     def __post_init__(self) -> None:
         _check_quantile(self.quantile)
-        if not 0 < self.weight < 1:
-            raise ValueError(f"weight must lie in (0, 1), but it is {self.weight}: pass what the least certain tokens keep")
+        between("weight", self.weight, 0, 1, "pass what the least certain tokens keep", ends="()")
 
     def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
         return values ** calibrate_exponent(values[mask], self.quantile, self.weight)
@@ -122,8 +122,7 @@ class Sigmoid:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ValueError(f"scale must be > 0, but it is {self.scale}: pass a positive number")
+        above("scale", self.scale)
 
     def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
         return torch.sigmoid(values / self.scale)
@@ -150,5 +149,4 @@ class Linear:
 
 
 def _check_quantile(quantile: float) -> None:
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile must lie in (0, 1), but it is {quantile}: 0.8 separates the highest fifth")
+    between("quantile", quantile, 0, 1, "0.8 separates the highest fifth", ends="()")

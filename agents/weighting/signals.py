@@ -1,18 +1,19 @@
 """Signals: what is measured at every token of a rollout, before a shape makes a weight of it.
 
-A signal maps a :class:`agents.weighting.token_batch.TokenBatch` to ``(B, T)``; what it returns outside the mask does not matter.
+A signal maps a :class:`agents.weighting.TokenBatch` to ``(B, T)``; what it returns outside the mask does not matter.
 It says whether it depends on the action that was sampled, or on the state alone, because only the latter may weight the KL
-(:class:`agents.weighting.token_weights.TokenWeights`).
+(:class:`agents.weighting.TokenWeights`).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, get_args
 
 import torch
 from torch import Tensor
 
-from agents.losses import Certainty, certainty_of, check_certainty
+from agents.losses import Certainty, certainty_of
 from agents.weighting.token_batch import TokenBatch
+from policies.checks import above, one_of
 from policies.policy import entropy
 
 
@@ -52,9 +53,8 @@ class ReferenceCertainty:
     action_dependent: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_certainty(self.certainty)
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be > 0, but it is {self.temperature}: pass 1.0 to leave the softmax as it is")
+        one_of("certainty", self.certainty, get_args(Certainty))
+        above("temperature", self.temperature, remedy="pass 1.0 to leave the softmax as it is")
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         return certainty_of(batch.reference_logits, self.certainty, self.temperature)

@@ -18,6 +18,7 @@ from agents.weighting.weightings import (
     top_entropy,
     uniform,
 )
+from policies.checks import one_of
 
 SLOTS = ("kl", "policy", "entropy", "clip")
 
@@ -38,7 +39,7 @@ class TokenWeights:
     :param entropy: of the entropy bonus
     :param clip: of the clip range
     :param allow_action_dependent: whether ``kl`` may depend on the sampled action after all
-    :raises TypeError: if a slot holds anything else than a :class:`agents.weighting.weightings.Weighting`
+    :raises TypeError: if a slot holds anything else than a :class:`agents.weighting.Weighting`
     :raises ValueError: if ``kl`` depends on the sampled action and that is not allowed
     """
 
@@ -77,7 +78,7 @@ def dual_token(quantile: float = 0.8, clip_factor: float = 2.5) -> TokenWeights:
     )
 
 
-WeightsName = Literal[
+WeightingName = Literal[
     "prioritized",
     "calibrated",
     "uniform",
@@ -94,8 +95,8 @@ WeightsName = Literal[
 ]
 
 
-def named_weights(
-    name: WeightsName, kl_exponent: float = 150.0, certainty: Certainty = "negentropy", certainty_temperature: float = 1.0
+def named_weighting(
+    name: WeightingName, kl_exponent: float = 150.0, certainty: Certainty = "negentropy", certainty_temperature: float = 1.0
 ) -> TokenWeights:
     """The built-in weights by name; slots a method says nothing about are uniform, so that runs differ in one thing only.
 
@@ -105,10 +106,9 @@ def named_weights(
     :param certainty_temperature: likewise
     :raises ValueError: if there are no such weights
     """
-    if name not in get_args(WeightsName):
-        raise ValueError(f"name must be one of {', '.join(get_args(WeightsName))}, but it is {name!r}: choose one of these")
+    one_of("weighting", name, get_args(WeightingName), "choose one of these, or make a TokenWeights")
     prioritized = certainty_power(kl_exponent, certainty, certainty_temperature)
-    weights: dict[WeightsName, TokenWeights] = {
+    weights: dict[WeightingName, TokenWeights] = {
         "prioritized": TokenWeights(kl=prioritized),
         "calibrated": TokenWeights(kl=calibrated_power(certainty=certainty, temperature=certainty_temperature)),
         "uniform": TokenWeights(),

@@ -10,6 +10,7 @@ from agents.losses import Certainty
 from agents.weighting.shapes import CalibratedPower, Gaussian, Identity, Linear, Power, QuantileMask, Shape, Sigmoid
 from agents.weighting.signals import Constant, Covariance, Delight, PolicyEntropy, Probability, ReferenceCertainty, Signal
 from agents.weighting.token_batch import TokenBatch
+from policies.checks import one_of
 
 Normalization = Literal["none", "mean_one", "match_uniform"]
 
@@ -40,11 +41,7 @@ class Weighting:
     normalization: Normalization = "none"
 
     def __post_init__(self) -> None:
-        if self.normalization not in get_args(Normalization):
-            raise ValueError(
-                f"normalization must be one of {', '.join(get_args(Normalization))}, but it is {self.normalization!r}: "
-                "choose one of these"
-            )
+        one_of("normalization", self.normalization, get_args(Normalization))
 
     @property
     def action_dependent(self) -> bool:

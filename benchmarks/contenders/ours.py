@@ -41,11 +41,14 @@ class Ours:
         torch.manual_seed(0)
         self.agent.env.seed(0)
         buffer = self.agent.rollout_buffer
-        self.agent.collect_rollouts(self.agent.env, self.callback, buffer, self.agent.n_steps)
+        self.agent.policy.set_training_mode(False)
+        buffer.reset()
+        self.agent._play_episodes(self.agent.env, self.callback, buffer)
         return int(buffer.mask.sum())
 
     def update(self) -> int:
-        """Learn from the last rollout. :return: completion tokens"""
+        """Learn from the last rollout, reference logits and token weights included. :return: completion tokens"""
+        self.agent._finish_rollout(self.agent.rollout_buffer)
         self.agent.train()
         return int(self.agent.rollout_buffer.mask.sum())
 

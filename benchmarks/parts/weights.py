@@ -24,7 +24,7 @@ def measure(settings: Settings) -> list[Row]:
     def penalty() -> int:
         tokens = buffer.token_batch(agent.policy.temperature)
         for slot in SLOTS:
-            buffer.weights[slot] = getattr(agent.token_weights, slot)(tokens).cpu().numpy()
+            buffer.weights[slot] = getattr(agent.weighting, slot)(tokens).cpu().numpy()
         batches = buffer.batches(np.arange(agent.n_episodes), agent.max_batch_tokens)
         for batch, policy_log_probs in zip(batches, log_probs, strict=True):
             reference_log_probs = torch.log_softmax(batch.reference_logits / agent.policy.temperature, dim=-1)

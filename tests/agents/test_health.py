@@ -52,7 +52,7 @@ def test_reward(reward: float, monkeypatch) -> None:
 
 @pytest.mark.parametrize("slot", ["kl", "policy", "entropy", "clip"])
 def test_token_weights(slot: str) -> None:
-    agent = make_agent(token_weights=TokenWeights(**{slot: Weighting(Constant(math.nan))}))
+    agent = make_agent(weighting=TokenWeights(**{slot: Weighting(Constant(math.nan))}))
     stops(agent, rf"^update 1: NaN or infinity in weights of the {slot} term \(\d+ of 64\)")
 
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import PrioritizedKLPPO
 from agents.losses import certainty_of
+from agents.weighting import named_weighting, uniform
 from policies.gpt2 import build_gpt2, gpt2_config
 from tests.token_env import MAX_TOKENS, PAD, VOCAB_SIZE, RepeatEnv
 
@@ -229,7 +230,7 @@ def test_lanes_that_are_done_are_not_counted() -> None:
     agent = make_agent(n_episodes=4)
     agent.learn(1, callback=StopBeforeUpdate())
     assert agent.num_timesteps == agent.rollout_buffer.mask.sum()
-    assert agent._episode_num == 4
+    assert agent.episodes_done == 4
 
 
 def test_same_seed_same_run() -> None:
@@ -262,7 +263,8 @@ def test_saved_agent_stands_alone_and_goes_on(tmp_path) -> None:
     loaded = PrioritizedKLPPO.load(tmp_path / "agent", env=DummyVecEnv([RepeatEnv] * 4), device="cpu")
     for name, weight in agent.policy.state_dict().items():
         assert torch.equal(weight, loaded.policy.state_dict()[name]), name
-    assert (loaded.kl_coef, loaded.kl_exponent, loaded.policy.temperature) == (0.5, 2.0, 1.3)
+    assert (loaded.kl_coef, loaded.policy.temperature) == (0.5, 1.3)
+    assert loaded.weighting == named_weighting("prioritized", 2.0)
     saved, restored = (a.policy.optimizer.state_dict()["state"] for a in (agent, loaded))
     assert all(torch.equal(saved[i]["exp_avg"], restored[i]["exp_avg"]) for i in saved)
     rows = learn(loaded, 1, reset_num_timesteps=False)
@@ -299,6 +301,8 @@ def test_value_head_has_its_own_learning_rate() -> None:
         (dict(kl_estimator="k1"), ValueError, "kl_estimator must not be 'k1'"),
         (dict(kl_estimator="kl"), ValueError, "kl_estimator must be one of full, k2, k3"),
         (dict(certainty="entropy"), ValueError, "certainty must be one of"),
+        (dict(weighting="priority"), ValueError, "weighting must be one of prioritized, .*, but it is 'priority'"),
+        (dict(weighting=uniform()), ValueError, r"weighting must be one of .*, but it is Weighting\(.* make a TokenWeights"),
         (dict(n_episodes=6), ValueError, "n_episodes must be a multiple of the environment's lanes, 4, but it is 6"),
         (dict(n_episodes=0), ValueError, "n_episodes must be >= 1"),
         (dict(n_episodes=4.0), TypeError, "n_episodes must be an int"),
@@ -313,6 +317,7 @@ def test_value_head_has_its_own_learning_rate() -> None:
         (dict(learning_rate=float("inf")), ValueError, "learning_rate must be >= 0 and finite"),
         (dict(value_learning_rate=-1.0), ValueError, "value_learning_rate must be >= 0"),
         (dict(policy_kwargs=dict(value_net_arch=(0,))), ValueError, "value_net_arch must hold widths >= 1"),
+        (dict(max_grad_norm=0.0), ValueError, "max_grad_norm must be > 0"),
         (dict(certainty_temperature=0.0), ValueError, "certainty_temperature must be > 0"),
         (dict(gamma=1.5), ValueError, r"gamma must lie in \[0, 1\]"),
         (dict(policy_kwargs=dict(pretrained="nowhere")), ValueError, "pretrained must be 'tiny' or the folder of a model"),

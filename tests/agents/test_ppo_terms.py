@@ -125,20 +125,20 @@ def test_kl_coefficient_adapts_and_is_saved(tmp_path) -> None:
 
 
 def test_uniform_weights_and_exponent_zero_are_the_plain_penalty_bit_for_bit() -> None:
-    plain = weights_after(moved_agent(token_weights=TokenWeights()))
-    for settings in (dict(token_weights="uniform"), dict(kl_exponent=0.0)):
+    plain = weights_after(moved_agent(weighting=TokenWeights()))
+    for settings in (dict(weighting="uniform"), dict(kl_exponent=0.0)):
         for name, weight in weights_after(moved_agent(**settings)).items():
             assert torch.equal(weight, plain[name]), name
 
 
 def test_a_coefficient_of_zero_is_no_kl_bit_for_bit() -> None:
-    without = weights_after(moved_agent(token_weights="none"))
+    without = weights_after(moved_agent(weighting="none"))
     for name, weight in weights_after(moved_agent(kl_coef=0.0)).items():
         assert torch.equal(weight, without[name]), name
 
 
 def test_policy_weights_switch_the_policy_gradient() -> None:
-    agent = moved_agent(kl_coef=0.0, token_weights=TokenWeights(policy=none()))
+    agent = moved_agent(kl_coef=0.0, weighting=TokenWeights(policy=none()))
     before = agent.policy.language_model.transformer.wte.weight.clone()
     learn(agent, 1)
     assert torch.equal(agent.policy.language_model.transformer.wte.weight, before)
@@ -149,10 +149,10 @@ def test_entropy_weights_switch_the_bonus() -> None:
     weights = TokenWeights(policy=none(), entropy=none())
     before = make_agent(**settings).policy.language_model.transformer.wte.weight
     assert torch.equal(
-        weights_after(make_agent(token_weights=weights, **settings))["language_model.transformer.wte.weight"], before
+        weights_after(make_agent(weighting=weights, **settings))["language_model.transformer.wte.weight"], before
     )
     weights = TokenWeights(policy=none())
-    moved = weights_after(make_agent(token_weights=weights, **settings))["language_model.transformer.wte.weight"]
+    moved = weights_after(make_agent(weighting=weights, **settings))["language_model.transformer.wte.weight"]
     assert not torch.equal(moved, before)
 
 
@@ -160,7 +160,7 @@ def test_clip_weights_scale_the_clip_range() -> None:
     """With range 0 every token whose ratio has moved counts as clipped."""
     settings = dict(n_epochs=2, learning_rate=1e-3, clip_range=10.0)
     free, tight = (
-        learn(moved_agent(token_weights=weights, **settings), 1)[0]["train/clip_fraction"]
+        learn(moved_agent(weighting=weights, **settings), 1)[0]["train/clip_fraction"]
         for weights in (TokenWeights(), TokenWeights(clip=none()))
     )
     assert free == 0
@@ -168,7 +168,7 @@ def test_clip_weights_scale_the_clip_range() -> None:
 
 
 def test_oracle_lifts_the_penalty_on_the_critical_tokens_of_the_environment() -> None:
-    agent = moved_agent(env=DummyVecEnv([Critical] * 4), token_weights="oracle")
+    agent = moved_agent(env=DummyVecEnv([Critical] * 4), weighting="oracle")
     row = learn(agent, 1)[0]
     buffer = agent.rollout_buffer
     first = buffer.mask.argmax(axis=1)
@@ -181,21 +181,21 @@ def test_oracle_lifts_the_penalty_on_the_critical_tokens_of_the_environment() ->
 
 def test_oracle_needs_an_environment_that_tells() -> None:
     with pytest.raises(ValueError, match="critical_tokens"):
-        learn(moved_agent(token_weights="oracle"), 1)
+        learn(moved_agent(weighting="oracle"), 1)
 
 
 @pytest.mark.parametrize("name", ["calibrated", "shuffled", "constant", "inverted", "top-entropy", "dual-token", "covariance",
                                   "probability-tilt", "delight"])  # fmt: skip
 def test_every_name_trains(name: str) -> None:
-    row = learn(moved_agent(token_weights=name), 2)[-1]
+    row = learn(moved_agent(weighting=name), 2)[-1]
     assert np.isfinite(row["train/loss"])
     assert ("objective/kl_exponent_found" in row) == (name == "calibrated")
 
 
 def test_action_dependent_kl_weights_are_refused_in_the_reward() -> None:
     weights = TokenWeights(kl=Weighting(Surprisal()), allow_action_dependent=True)
-    make_agent(token_weights=weights)
+    make_agent(weighting=weights)
     with pytest.raises(ValueError, match="kl_in='loss'"):
-        make_agent(token_weights=weights, kl_in="reward")
+        make_agent(weighting=weights, kl_in="reward")
     with pytest.raises(ValueError, match="kl_in must"):
         make_agent(kl_in="advantage")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents.weighting.signals import PolicyEntropy
-from agents.weighting.token_weights import TokenWeights, WeightsName, dual_token, named_weights
+from agents.weighting.token_weights import TokenWeights, WeightingName, dual_token, named_weighting
 from agents.weighting.weightings import certainty_power, delight, uniform
 from tests.agents.rollouts import random_batch
 
@@ -44,9 +44,9 @@ def test_only_weightings_fit() -> None:
         TokenWeights(entropy=PolicyEntropy())
 
 
-@pytest.mark.parametrize("name", get_args(WeightsName))
-def test_every_name(name: WeightsName) -> None:
-    weights = named_weights(name, 3.0)
+@pytest.mark.parametrize("name", get_args(WeightingName))
+def test_every_name(name: WeightingName) -> None:
+    weights = named_weighting(name, 3.0)
     assert pickle.loads(pickle.dumps(weights)) == weights
     for weighting in (weights.kl, weights.policy, weights.entropy, weights.clip):
         values = weighting(BATCH)
@@ -57,19 +57,19 @@ def test_every_name(name: WeightsName) -> None:
 
 def test_names_take_exponent_certainty_and_temperature() -> None:
     prioritized = certainty_power(7.0, "min_entropy", 4.0)
-    assert named_weights("prioritized", 7.0, "min_entropy", 4.0) == TokenWeights(kl=prioritized)
+    assert named_weighting("prioritized", 7.0, "min_entropy", 4.0) == TokenWeights(kl=prioritized)
     for control in ("shuffled", "constant", "inverted"):
-        assert named_weights(control, 7.0, "min_entropy", 4.0).kl.signal == prioritized
-    assert named_weights("calibrated", 7.0, "min_entropy", 4.0).kl.signal == prioritized.signal
+        assert named_weighting(control, 7.0, "min_entropy", 4.0).kl.signal == prioritized
+    assert named_weighting("calibrated", 7.0, "min_entropy", 4.0).kl.signal == prioritized.signal
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match=r"name must be one of prioritized, .*, delight, but it is 'priority'"):
-        named_weights("priority")
+    with pytest.raises(ValueError, match=r"weighting must be one of prioritized, .*, delight, but it is 'priority'"):
+        named_weighting("priority")
 
 
 def test_matched_budget_is_one_line() -> None:
-    weights = named_weights("prioritized", 3.0)
+    weights = named_weighting("prioritized", 3.0)
     matched = replace(weights, kl=replace(weights.kl, normalization="match_uniform"))
     kl = BATCH.kl[BATCH.mask]
     torch.testing.assert_close((matched.kl(BATCH)[BATCH.mask] * kl).sum(), kl.sum())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from train import aggregate
+from train.measure import statistics
 from train.measure.statistics import (
     Estimate,
     bootstrap,
@@ -142,7 +142,7 @@ def test_statistic_of_the_users_own() -> None:
 @pytest.mark.parametrize(("runs", "coverage"), [(5, 0.84), (10, 0.90), (40, 0.94)])
 def test_coverage(monkeypatch, runs, coverage) -> None:
     """The share of 95% intervals that hold the truth is what ``docs/matched_budget.md`` says; chance: 0.94 +- 0.03."""
-    monkeypatch.setattr(aggregate, "RESAMPLES", 1000)
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
     rng = np.random.default_rng(4)
     held = [
         (estimate := paired_difference(rng.normal(3, 1, runs), rng.normal(0, 1, runs))).low <= 3 <= estimate.high

@@ -1,0 +1,209 @@
+"""``EpisodicAlgorithm``: SB3's ``OnPolicyAlgorithm`` for whole episodes of tokens, resuming exactly from its checkpoints."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from agents.episode_buffer import EpisodeBuffer
+from agents.health import Health
+from agents.training_state import TrainingState
+from agents.vec_env import VectorEnvAdapter
+from policies.kv_cache import KVCache
+from policies.policy import GPT2Policy
+
+
+class EpisodicAlgorithm(OnPolicyAlgorithm):
+    """The base class of agents: what SB3 has in ``OnPolicyAlgorithm``, apart from any one loss.
+
+    A subclass sets the attributes below, and has ``_finish_rollout`` and ``train``. An agent resumes as if it had never
+    stopped, bit for bit on one CPU thread::
+
+        agent.save_checkpoint(path)  # between an update and the next rollout, such as in a callback's _on_rollout_start
+
+        agent = PrioritizedKLPPO.load(path, env=env)  # a new environment like the old one
+        agent.resume()
+        agent.learn(timesteps_left, reset_num_timesteps=False)
+    """
+
+    policy: GPT2Policy
+    rollout_buffer: EpisodeBuffer  # type: ignore[assignment]
+    n_episodes: int
+    """Episodes of a rollout, a multiple of the number of lanes."""
+    n_epochs: int
+    """Passes of an update over its rollout."""
+    health: Health
+    batch_rng: np.random.Generator
+    """Draws the minibatches."""
+    training_state: TrainingState | None = None
+    """What :meth:`save_checkpoint` remembered; None again as soon as a rollout begins."""
+    seconds_learned: float = 0.0
+    """How long the agent had learned when its last update ended, interruptions aside; reset with the timesteps."""
+    _cache: KVCache | None = None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_cache"]
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As SB3's, and a Gymnasium ``VectorEnv`` is adapted."""
+        if isinstance(env, gym.vector.VectorEnv):
+            adapted = VectorEnvAdapter(env)
+            return VecMonitor(adapted) if monitor_wrapper else adapted
+        return OnPolicyAlgorithm._wrap_env(maybe_make_env(env, verbose), verbose, monitor_wrapper)
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer with ``n_episodes`` whole episodes, the same number from every lane.
+
+        When ``callback.on_rollout_end`` is called, the rollout is finished: the buffer holds all that the update will read,
+        advantages and token weights included, and the logger holds what is known of ``objective/*`` before the update.
+
+        :param env: the training environment
+        :param callback: called at every step, and at the beginning and the end of the rollout
+        :param rollout_buffer: is emptied and filled
+        :param n_rollout_steps: SB3's argument, not used
+        :return: False if the callback stopped the rollout
+        :raises FloatingPointError: if the rollout holds a NaN or an infinity
+        """
+        del n_rollout_steps
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()  # the buffer still holds the last rollout
+        self.training_state = None
+        rollout_buffer.reset()
+        if not self._play_episodes(env, callback, rollout_buffer):
+            return False
+        self.health.after_rollout(list(self.ep_success_buffer or [])[-self.n_episodes :])
+        self._finish_rollout(rollout_buffer)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _play_episodes(self, env: VecEnv, callback: BaseCallback, buffer: EpisodeBuffer) -> bool:
+        """Write whole episodes into an empty buffer; False if the callback stopped it.
+
+        Every lane is reset first. A lane that has done its share leaves the batch and idles until the last one is done; its
+        steps are not counted and not seen by the statistics.
+        """
+        if self._cache is None or self._cache.capacity != env.num_envs:
+            self._cache = self.policy.make_cache(env.num_envs)
+        (cache := self._cache).reset()
+        per_lane = self.n_episodes // env.num_envs
+        played = np.zeros(env.num_envs, dtype=np.int64)  # episodes of each lane
+        lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
+        idle_action = (self.policy.pad_token_id + 1) % buffer.vocab_size  # padding would end an episode at every step
+        actions = np.full(env.num_envs, idle_action)
+        obs = env.reset()
+        while len(lanes):
+            assert isinstance(obs, np.ndarray)
+            states = obs[lanes]
+            decoded = self.policy.decode(states, cache)
+            actions[lanes] = decoded.actions.cpu().numpy()
+            new_obs, rewards, dones, infos = env.step(actions)
+            active = np.bincount(lanes, minlength=env.num_envs).astype(np.bool_)
+            dones = dones & active
+            infos = [info if is_active else {} for info, is_active in zip(infos, active, strict=True)]
+            self.num_timesteps += len(lanes)
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            for lane in np.flatnonzero(dones):
+                if infos[lane].get("TimeLimit.truncated", False):
+                    rewards[lane] += self.gamma * self._value_of(infos[lane]["terminal_observation"])
+                if "critical_tokens" in infos[lane]:
+                    buffer.mark_critical(lane * per_lane + played[lane], infos[lane]["critical_tokens"])
+            buffer.add(lanes * per_lane + played[lanes], states, actions[lanes], rewards[lanes], *decoded[1:])
+            played += dones
+            self._episode_num += int(dones.sum())
+            obs = new_obs
+            if (finished := np.flatnonzero(played[lanes] == per_lane)).size:
+                actions[lanes[finished]] = idle_action
+                lanes = lanes[cache.drop(finished)]
+        buffer.fetch()
+        return True
+
+    def _value_of(self, observation: np.ndarray) -> float:
+        with torch.no_grad():
+            return float(self.policy.predict_values(self.policy.obs_to_tensor(observation)[0]))  # type: ignore[arg-type]
+
+    def _finish_rollout(self, buffer: EpisodeBuffer) -> None:
+        """Compute what the update reads, once per rollout.
+
+        :param buffer: of the whole episodes
+        """
+        raise NotImplementedError
+
+    @property
+    def updates_done(self) -> int:
+        """How many rollouts the agent has learned from."""
+        return self._n_updates // self.n_epochs
+
+    @property
+    def episodes_done(self) -> int:
+        """How many episodes have ended."""
+        return self._episode_num
+
+    def save_checkpoint(self, path: str | Path | io.BufferedIOBase) -> None:
+        """Save the agent with everything that :meth:`resume` needs.
+
+        To be called between an update and the next rollout. Unlike ``save`` it needs lanes that give their random generators as
+        ``np_random``, as Gymnasium's environments do, in this process (not in a ``SubprocVecEnv``).
+
+        :param path: of the zip file, or an open binary file
+        :raises AttributeError: if the lanes have no ``np_random``
+        """
+        self.training_state = TrainingState.of(self)
+        self.save(path)
+
+    def resume(self) -> None:
+        """Restore what :meth:`save_checkpoint` remembered; the last thing to do before ``learn``.
+
+        The agent must have its environment, which is reset here.
+
+        :raises ValueError: if the agent was not loaded from such a checkpoint, or has learned since, or if its environment has
+            another number of lanes
+        """
+        if self.training_state is None:
+            raise ValueError(
+                "training_state must be that of a checkpoint, but it is None: load a file that save_checkpoint wrote, or call "
+                "learn without resume"
+            )
+        self.training_state.restore(self)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        """As SB3's; if the timesteps continue, so do the clock and the row of the log that was begun."""
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        if reset_num_timesteps:
+            self.seconds_learned = 0.0
+        elif self.training_state is not None:
+            self.training_state.restore_log(self.logger)
+        self.start_time -= round(self.seconds_learned * 1e9)
+        self._num_timesteps_at_start = 0
+        return result
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """As SB3's, but never below 0: the last rollout ends with its last episode, beyond ``total_timesteps``."""
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """As SB3's, with the number of episodes."""
+        self.logger.record("time/episodes", self.episodes_done)
+        super().dump_logs(iteration)
