@@ -243,11 +243,12 @@ def train(args: PPOArgs, console: Console) -> Path:
     """
     check(args)
     torch.manual_seed(args.seed)
+    flags = to_flags(args, PRESETS)
     if args.pretrained_digits is None:
         args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)
     agent = None if args.resume else make_agent(args)  # whatever is wrong with the arguments shows before a folder is made
     inputs = {} if args.resume else {"pretrained": Model.find(args.pretrained).digest()}
-    with Run.start("ppo", args, to_flags(args, PRESETS), console, inputs) as run:
+    with Run.start("ppo", args, flags, console, inputs) as run:
         agent = agent or resumed_agent(args, run.folder) or make_agent(args)
         _train(agent, args, run)
     return run.folder

@@ -22,7 +22,7 @@ from policies.safe_files import check_tensor, read_json, read_safetensors, read_
 from tests.fuzz.documented import refused
 from train.export import load_nanogpt, our_vocabulary
 from train.pretraining.checkpoint import Checkpoint
-from train.run.models import load_policy
+from train.run.models import Model
 
 V, T = 41, 300
 
@@ -68,7 +68,7 @@ def test_the_attack_works(tmp_path) -> None:
         lambda path: read_nanogpt(path),
         lambda path: load_nanogpt(path, None, "gelu"),
         lambda path: Checkpoint.load(path),
-        lambda path: load_policy(path),
+        lambda path: Model.find(path).load(),
     ],
 )
 def test_torch_files(load, zipped, target, tmp_path) -> None:
@@ -84,7 +84,7 @@ def test_folders(name, folder, target) -> None:
         (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(pickle.dumps(Attack(target)))
     try:
-        load_policy(folder)
+        Model.find(folder).load()
     except ValueError:
         return
     assert name == "adapter_model.bin"
@@ -230,7 +230,7 @@ def test_what_is_not_json(content, tmp_path) -> None:
 def test_vocabulary_of_our_own(folder) -> None:
     """So that the models above are refused for what they are, and not for their vocabulary."""
     assert len(our_vocabulary()) == V
-    load_policy(folder)
+    Model.find(folder).load()
 
 
 values = st.recursive(

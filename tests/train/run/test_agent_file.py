@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from agents import PrioritizedKLPPO
-from agents.agent_file import load_agent_policy
 from tests.policies.test_safe_files import Attack
 from tests.train.helpers import same_weights, weights
-from train.run.models import load_policy
+from train.run.models import Model
 
 
 def rewritten(source: Path, target: Path, change: Callable[[dict[str, Any]], None], **members: bytes) -> Path:
@@ -33,7 +32,8 @@ def rewritten(source: Path, target: Path, change: Callable[[dict[str, Any]], Non
 
 
 def test_it_is_the_policy_that_sb3_loads(ppo_run) -> None:
-    policy, agent = load_agent_policy(ppo_run / "agent.zip"), PrioritizedKLPPO.load(ppo_run / "agent.zip", device="cpu")
+    path = ppo_run / "agent.zip"
+    policy, agent = Model.find(path).load(), PrioritizedKLPPO.load(path, device="cpu")
     assert same_weights(weights(policy), weights(agent.policy))
     for name in ("temperature", "autocast", "pad_token_id", "detach_value", "value_net_arch"):
         assert getattr(policy, name) == getattr(agent.policy, name), name
@@ -48,7 +48,7 @@ def test_its_pickles_are_not_run(ppo_run, tmp_path) -> None:
     target = tmp_path / "attacked"
     attack = {":type:": "", ":serialized:": base64.b64encode(pickle.dumps(Attack(target))).decode()}
     evil = rewritten(ppo_run / "agent.zip", tmp_path / "evil.zip", lambda data: data.update(lr_schedule=attack))
-    load_policy(evil)
+    Model.find(evil).load()
     assert not target.exists()
     with pytest.raises(Exception):  # noqa: B017, PT011
         PrioritizedKLPPO.load(evil, device="cpu").learn(1)
@@ -60,7 +60,7 @@ def test_its_weights_are_not_unpickled(ppo_run, tmp_path) -> None:
     torch.save({"policy": Attack(tmp_path / "attacked")}, evil)
     path = rewritten(ppo_run / "agent.zip", tmp_path / "evil.zip", lambda _: None, policy_pth=evil.getvalue())
     with pytest.raises(ValueError, match="model must hold only tensors, numbers and texts"):
-        load_policy(path)
+        Model.find(path).load()
     assert not (tmp_path / "attacked").exists()
 
 
@@ -80,7 +80,7 @@ def test_its_weights_are_not_unpickled(ppo_run, tmp_path) -> None:
 )
 def test_parameters_that_lie(change, message, ppo_run, tmp_path) -> None:
     with pytest.raises(ValueError, match=message):
-        load_policy(rewritten(ppo_run / "agent.zip", tmp_path / "other.zip", change))
+        Model.find(rewritten(ppo_run / "agent.zip", tmp_path / "other.zip", change)).load()
 
 
 def test_damaged_files(ppo_run, tmp_path) -> None:
@@ -88,7 +88,7 @@ def test_damaged_files(ppo_run, tmp_path) -> None:
     for content in (b"", b"PK", sound[: len(sound) // 2], sound[1000:]):
         (tmp_path / "damaged.zip").write_bytes(content)
         with pytest.raises(ValueError, match="model must be an agent that PrioritizedKLPPO"):
-            load_policy(tmp_path / "damaged.zip")
+            Model.find(tmp_path / "damaged.zip").load()
 
 
 def test_compressed_files(ppo_run, tmp_path) -> None:
@@ -96,4 +96,4 @@ def test_compressed_files(ppo_run, tmp_path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data", bytes(2**20))
     with pytest.raises(ValueError, match="it is compressed"):
-        load_policy(path)
+        Model.find(path).load()
