@@ -1,7 +1,6 @@
 import json
 import re
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import gymnasium as gym
@@ -24,10 +23,12 @@ from tests.train.helpers import (
     weights,
 )
 from train import ppo
-from train.measure.accuracy import Accuracy, evaluate, held_out_problems
+from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.solve import critical_probabilities
-from train.ppo import PPOArgs, make_agent, train
-from train.run.models import load_policy
+from train.ppo import PRESETS, PPOArgs, make_agent, train
+from train.run.arguments import parse
+from train.run.models import Model
+from train.run.provenance import provenance
 
 SHORT = PPOArgs(
     total_timesteps=1,
@@ -50,28 +51,32 @@ def results(folder: Path) -> dict:
 
 def test_files(ppo_run) -> None:
     names = {path.name for path in ppo_run.iterdir()}
-    assert names >= {"config.json", "command.txt", "versions.json", "results.json", "agent.zip", "checkpoints", "progress.csv"}
-    assert [name for name in names if name.startswith("events.out.tfevents")]
-    assert json.loads((ppo_run / "versions.json").read_text())["torch"] == version("torch")
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    assert len(events) == 1
+    assert names - events == {"run.json", "results.json", "agent.zip", "checkpoints", "progress.csv", "lock"}
 
 
-def test_config_and_command(ppo_run, ppo_arguments) -> None:
-    config = json.loads((ppo_run / "config.json").read_text())
+def test_the_record_says_what_made_the_run(ppo_run, ppo_arguments, pretrained) -> None:
+    record = json.loads((ppo_run / "run.json").read_text())
+    config = record["arguments"]
     given = dict(zip(ppo_arguments[::2], ppo_arguments[1::2], strict=True))
     for flag, value in given.items():
         assert config[flag.lstrip("-").replace("-", "_")] == (value if not re.match(r"[\d.]", value) else float(value)), flag
-    assert config.keys() == asdict(SHORT).keys()
-    command = (ppo_run / "command.txt").read_text().split()
-    assert command == ["python", "-m", "train.ppo", *ppo_arguments, "--run-folder", str(ppo_run)]
+    assert config.keys() == asdict(SHORT).keys() - {"run_folder", "resume"}
+    assert record["sessions"] == [provenance()]
+    assert record["inputs"] == {"pretrained": Model.find(pretrained).digest()}
+    words = record["command"].split()
+    assert words[:3] == ["python", "-m", "train.ppo"]
+    again = parse(PRESETS, "", words[3:])
+    assert again == parse(PRESETS, "", ppo_arguments)
 
 
 def test_results_are_the_accuracies_before_and_after(ppo_run, pretrained) -> None:
     found = results(ppo_run)
     for when, model in (("before", pretrained), ("after", ppo_run / "agent.zip")):
-        accuracies = evaluate(load_policy(model), 1, EVAL_PROBLEMS, seed=0, extras=(0, 1))
         assert found[when].keys() == {"<=N", "N+1"}
-        for accuracy in accuracies:
-            entry = found[when][accuracy.problems]
+        for accuracy in accuracies(Model.find(model).load(), 1, EVAL_PROBLEMS, seed=0, extras=(0, 1)):
+            entry = found[when][accuracy.kind]
             assert (entry["solved"], entry["total"]) == (accuracy.solved, EVAL_PROBLEMS)
             assert (entry["accuracy"], tuple(entry["interval"])) == (accuracy.value, accuracy.interval)
 
@@ -83,7 +88,7 @@ def test_before_is_measured_before_and_after_is_measured_after(pretrained, tmp_p
         same = same_weights(weights(policy.language_model), weights(policy.reference))
         return [Accuracy("N+1", int(same), 1)]
 
-    monkeypatch.setattr(ppo, "evaluate", unchanged)
+    monkeypatch.setattr(ppo, "accuracies", unchanged)
     trained_weights(replace(SHORT, pretrained=str(pretrained), eval_problems=1), tmp_path / "run")
     found = results(tmp_path / "run")
     assert (found["before"]["N+1"]["solved"], found["after"]["N+1"]["solved"]) == (1, 0)
@@ -170,9 +175,9 @@ def test_every_update_is_logged(ppo_run) -> None:
 
 
 def test_first_looks_are_at_the_pretrained_model(ppo_run, policy) -> None:
-    for accuracy in evaluate(policy, 1, 6, seed=0):
-        assert scalar(ppo_run, f"eval/accuracy_{accuracy.problems}")[0] == pytest.approx(accuracy.value)
-    probabilities = critical_probabilities(policy, held_out_problems(1, 1, 32, seed=0), 1)
+    for accuracy in accuracies(policy, 1, 6, seed=0):
+        assert scalar(ppo_run, f"eval/accuracy_{accuracy.kind}")[0] == pytest.approx(accuracy.value)
+    probabilities = critical_probabilities(policy, Kind(1).problems(1, 32, seed=0), 1)
     for (line, operand, kind), value in probabilities.items():
         assert scalar(ppo_run, f"critical/line{line}_operand{operand}_{kind}")[0] == pytest.approx(value, rel=1e-4)
 
@@ -189,20 +194,20 @@ def test_samples_are_held_out_problems(ppo_run) -> None:
 
 def test_checkpoints_load_and_differ(ppo_run) -> None:
     paths = sorted((ppo_run / "checkpoints").iterdir(), key=lambda path: int(path.stem.split("_")[1]))
-    assert len(paths) == results(ppo_run)["episodes"] // N_EPISODES
+    assert len(paths) == results(ppo_run)["episodes"] // N_EPISODES - 1  # the last update is in agent.zip
     found = []
     for path in paths:
         agent = PrioritizedKLPPO.load(path, device="cpu")
         assert path.name == f"agent_{agent.num_timesteps}.zip"
         found.append(weights(agent.policy.language_model))
-    assert same_weights(found[-1], weights(load_policy(ppo_run / "agent.zip").language_model))
+    found.append(weights(Model.find(ppo_run).load().language_model))
     for earlier, later in zip(found, found[1:], strict=False):  # noqa: RUF007
         assert not same_weights(earlier, later)
 
 
 def trained_weights(args: PPOArgs, folder: Path) -> dict[str, np.ndarray]:
     assert train(replace(args, run_folder=folder), Console(quiet=True)) == folder
-    return weights(load_policy(folder / "agent.zip"))
+    return weights(Model.find(folder).load())
 
 
 def test_same_seed_same_run_however_often_one_looks(pretrained, tmp_path) -> None:
@@ -227,6 +232,7 @@ def test_agent_is_as_the_arguments_say(pretrained) -> None:
     args = replace(
         SHORT,
         pretrained=str(pretrained),
+        pretrained_digits=1,
         reward="signed",
         n_epochs=3,
         value_learning_rate=0.25,
@@ -245,9 +251,9 @@ def test_agent_is_as_the_arguments_say(pretrained) -> None:
         detach_value=False,
         seed=11,
     )
-    agent = make_agent(args, 1)
+    agent = make_agent(args)
     named = ("n_episodes", "batch_size", "n_epochs", "learning_rate", "value_learning_rate", "gae_lambda", "clip_range")
-    coefficients = ("ent_coef", "vf_coef", "max_grad_norm", "kl_coef", "kl_exponent", "seed")
+    coefficients = ("ent_coef", "vf_coef", "max_grad_norm", "kl_coef", "seed")
     kinds = ("kl_estimator", "certainty", "certainty_temperature")
     for name in (*named, *coefficients, *kinds):
         assert getattr(agent, name) == getattr(args, name), name
@@ -265,7 +271,7 @@ def test_agent_is_as_the_arguments_say(pretrained) -> None:
 
 
 def test_trains_on_the_mixture_of_training_problems(pretrained) -> None:
-    agent = make_agent(replace(SHORT, pretrained=str(pretrained)), 1)
+    agent = make_agent(replace(SHORT, pretrained=str(pretrained), pretrained_digits=1))
     prompts = [decode(row) for _ in range(60) for row in agent.env.reset()]
     problems = [tuple(map(int, re.findall(r"\d+", text))) for text in prompts]
     assert len(set(problems)) > 100
@@ -308,7 +314,7 @@ def test_prints_where_to_look_and_the_table(pretrained, tmp_path, command, capsy
         (["--seed", "99999999999999999999"], "seed must lie in"),
         (["--device", "foo"], "device must be one that torch can use here"),
         (["--clip-range", "-1"], "clip_range must be >= 0"),
-        (["--value-net-arch", "0"], "value_net_arch must hold widths >= 1"),
+        (["--value-net-arch", "0"], "each width of value_net_arch must be >= 1"),
     ],
 )
 def test_bad_arguments(arguments, message, pretrained, tmp_path, command) -> None:
@@ -320,7 +326,7 @@ def test_bad_arguments(arguments, message, pretrained, tmp_path, command) -> Non
 
 
 def test_existing_run_is_refused(ppo_run, ppo_arguments, command) -> None:
-    before = (ppo_run / "config.json").read_text()
+    before = (ppo_run / "run.json").read_text()
     with pytest.raises(ValueError, match="run_folder must not hold a run yet"):
         command(ppo, *ppo_arguments, "--seed", 6, "--run-folder", ppo_run)
-    assert (ppo_run / "config.json").read_text() == before
+    assert (ppo_run / "run.json").read_text() == before

@@ -1,6 +1,7 @@
 import json
 import math
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from safetensors.torch import load_file
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, prompt, solution
 from policies.gpt2 import build_gpt2, gpt2_config
 from policies.model_files import load_gpt2
-from tests.train.helpers import PRETRAIN_RUN, budget, hugging_face, next_token_log_probs, same_weights, weights
+from tests.train.helpers import PRETRAIN_RUN, budget, hugging_face, is_held_out, next_token_log_probs, same_weights, weights
 from train import pretrain
-from train.measure.accuracy import evaluate, held_out_problems
+from train.measure.accuracy import accuracies
 from train.pretrain import PretrainArgs, learning_rate_factor, make_optimizers, next_token_loss
 from train.pretraining.muon import Muon
-from train.run.models import load_policy, pretrained_digits
-from train.stop_signals import Interrupted
+from train.run.arguments import parse
+from train.run.models import Model
+from train.run.process import Interrupted
+from train.run.run import is_finished
 
 FLAGS = [part for name, value in PRETRAIN_RUN.items() for part in (f"--{name.replace('_', '-')}", value)]
 SHORT = {**PRETRAIN_RUN, "steps": 3, "origin_steps": 0, "tokens_per_step": 200}
@@ -49,16 +52,13 @@ def run(tmp_path_factory):
 
 
 def test_files(run) -> None:
-    assert {path.name for path in run.iterdir()} == {
-        *("config.json", "command.txt", "versions.json", "results.json", "model", "lock")
-    }
+    assert {path.name for path in run.iterdir()} == {"run.json", "results.json", "model", "lock"}
     assert {"config.json", "model.safetensors", "pretraining.json"} <= {path.name for path in (run / "model").iterdir()}
-    config = json.loads((run / "config.json").read_text())
-    assert config.items() >= PRETRAIN_RUN.items()
-    assert config["run_folder"] == str(run)
-    command = (run / "command.txt").read_text().split()
-    assert command[:3] == ["python", "-m", "train.pretrain"]
-    assert command[3:-4] == [str(flag) for flag in FLAGS]
+    record = json.loads((run / "run.json").read_text())
+    assert record["arguments"].items() >= PRETRAIN_RUN.items()
+    words = record["command"].split()
+    assert words[:3] == ["python", "-m", "train.pretrain"]
+    assert parse(pretrain.PRESETS, "", words[3:]) == PretrainArgs(**PRETRAIN_RUN, eval_problems=15)
 
 
 def test_folder_says_how_it_was_made(run) -> None:
@@ -66,7 +66,7 @@ def test_folder_says_how_it_was_made(run) -> None:
     for name in PRETRAIN_RUN.keys() - {"device"}:  # where it was trained is for the run folder to say
         assert record[name] == PRETRAIN_RUN[name], name
     assert record["n_positions"] == budget(2)
-    assert pretrained_digits(run / "model") == 1
+    assert Model.find(run / "model").pretrained_digits == 1
 
 
 def test_loss_falls(run) -> None:
@@ -82,11 +82,11 @@ def test_model_loads_and_results_are_its_accuracies(run) -> None:
     config = model.config
     assert (config.n_layer, config.n_head, config.n_embd, config.n_positions) == (1, 2, 32, budget(2))
     assert same_weights(weights(model), weights(hugging_face(run / "model")))
-    results = json.loads((run / "results.json").read_text())
-    accuracies = evaluate(load_policy(run / "model"), 1, 15, seed=0)
-    assert results.keys() == {"<=N", "N+1"} == {accuracy.problems for accuracy in accuracies}
-    for accuracy in accuracies:
-        found = results[accuracy.problems]
+    results = json.loads((run / "results.json").read_text())["after"]
+    measured = accuracies(Model.find(run / "model").load(), 1, 15, seed=0)
+    assert results.keys() == {"<=N", "N+1"} == {accuracy.kind for accuracy in measured}
+    for accuracy in measured:
+        found = results[accuracy.kind]
         assert (found["solved"], found["total"]) == (accuracy.solved, 15)
         assert tuple(found["interval"]) == accuracy.interval
 
@@ -103,14 +103,17 @@ def test_prints_how_it_goes(command, capsys, tmp_path) -> None:
     assert f"python -m train.ppo --pretrained {tmp_path / 'model'}" in out
 
 
+def trained_weights(folder: Path, **changes: object) -> dict[str, np.ndarray]:
+    """Of a short run."""
+    args = PretrainArgs(**{**SHORT, "eval_problems": 1, "run_folder": folder, **changes})
+    return weights(hugging_face(pretrain.train(args, Console(quiet=True)) / "model"))
+
+
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_same_seed_same_weights(optimizer, tmp_path) -> None:
     found = []
     for index, seed in enumerate((0, 0, 1)):
-        args = PretrainArgs(**{**SHORT, "seed": seed, "optimizer": optimizer})
-        model = pretrain.pretrain(args, tmp_path / str(index), Console(quiet=True))
-        found.append(weights(model))
-        assert same_weights(found[-1], weights(hugging_face(tmp_path / str(index) / "model")))
+        found.append(trained_weights(tmp_path / str(index), seed=seed, optimizer=optimizer))
     assert same_weights(found[0], found[1])
     assert not same_weights(found[0], found[2])
 
@@ -158,7 +161,7 @@ def test_a_signal_saves_and_ends(stopped_at, number, command, tmp_path, monkeypa
         with pytest.raises(Interrupted):
             command(pretrain, "--run-folder", tmp_path / "run", *flags)
     assert steps == stopped_at + (stopped_at == 10)
-    assert f"{number.name}: saved; go on with  python -m train.pretrain --resume {tmp_path / 'run'}" in capsys.readouterr().out
+    assert f"{number.name}: saved; resume with  python -m train.pretrain --resume {tmp_path / 'run'}" in capsys.readouterr().out
     assert signal.getsignal(number) == before
     command(pretrain, "--resume", tmp_path / "run")
     whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "run"))
@@ -178,17 +181,17 @@ def test_a_finished_model_is_only_evaluated(stopped_in, command, tmp_path, monke
 
     with monkeypatch.context() as patch:
         if stopped_in == "the evaluation":
-            patch.setattr(pretrain, "evaluate", stopped)
+            patch.setattr(pretrain, "accuracies", stopped)
         else:
             losses = iter([next_token_loss, next_token_loss, last_step])
             patch.setattr(pretrain, "next_token_loss", lambda *inputs: next(losses)(*inputs))
         with pytest.raises((Interrupted, KeyboardInterrupt)):
             command(pretrain, *flags)
     trained = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
-    assert not (tmp_path / "run" / "results.json").exists()
+    assert not is_finished(tmp_path / "run")
     monkeypatch.setattr(pretrain, "pretrain", stopped)
     command(pretrain, "--resume", tmp_path / "run")
-    assert (tmp_path / "run" / "results.json").exists()
+    assert is_finished(tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == trained
 
 
@@ -205,8 +208,7 @@ def test_a_run_that_is_done_is_not_made_again(command, run) -> None:
 def test_optimizers_differ(tmp_path) -> None:
     models = []
     for change in ({"optimizer": "muon"}, {"optimizer": "adamw"}, {"optimizer": "adamw", "autocast": True}):
-        folder = tmp_path / str(len(models))
-        models.append(weights(pretrain.pretrain(PretrainArgs(**{**SHORT, **change}), folder, Console(quiet=True))))
+        models.append(trained_weights(tmp_path / str(len(models)), **change))
     assert not same_weights(models[0], models[1])
     assert not same_weights(models[1], models[2])
     for name, weight in models[1].items():
@@ -277,7 +279,7 @@ def positions_seen(monkeypatch, tmp_path, **changes) -> list[torch.Tensor]:
         return loss(model, tokens, mask, positions)
 
     monkeypatch.setattr(pretrain, "next_token_loss", spy)
-    pretrain.pretrain(PretrainArgs(**{**SHORT, **changes}), tmp_path, Console(quiet=True))
+    trained_weights(tmp_path, **changes)
     return seen
 
 
@@ -304,9 +306,10 @@ def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None
         return seen[-1]
 
     monkeypatch.setattr(pretrain.ProblemSampler, "sample", spy)
-    pretrain.pretrain(PretrainArgs(**{**SHORT, "steps": 20}), tmp_path, Console(quiet=True))
+    monkeypatch.setattr(pretrain, "accuracies", lambda *_: [])
+    trained_weights(tmp_path, steps=20)
     assert len(set(seen)) > 30
-    assert set(seen).isdisjoint(held_out_problems(1, 0, 500, seed=0))
+    assert not any(is_held_out(*problem) for problem in seen)
 
 
 @pytest.mark.parametrize(

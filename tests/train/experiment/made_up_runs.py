@@ -11,11 +11,13 @@ from train.run.models import Model
 
 SESSION = {"commit": "abc123", "clean": True, "python": "3.11.7", "torch": "2.13.0", "hardware": "CPU", "threads": 1}
 
+DEFAULT = PPOArgs()
+
 BEFORE = {"<=N": 0.99, "N+1": 0.3, "N+2": 0.3}
 """Accuracies of the pre-trained model."""
 
 
-def write_record(folder: Path, args: PPOArgs = PPOArgs()) -> None:
+def write_record(folder: Path, args: PPOArgs = DEFAULT) -> None:
     """What a run leaves as soon as it has begun."""
     folder.mkdir(parents=True, exist_ok=True)
     arguments = {**dataclasses.asdict(args), "pretrained_digits": args.pretrained_digits or 5}
@@ -25,7 +27,7 @@ def write_record(folder: Path, args: PPOArgs = PPOArgs()) -> None:
 
 
 def write_run(
-    folder: Path, longer: float, shorter: float, kl: list[float], extra: str = "N+1", args: PPOArgs = PPOArgs()
+    folder: Path, longer: float, shorter: float, kl: list[float], extra: str = "N+1", args: PPOArgs = DEFAULT
 ) -> Path:
     """What a run leaves that ended at these accuracies."""
     write_record(folder, args)

@@ -5,8 +5,8 @@ import pytest
 
 from tests.train.experiment.made_up_runs import result, results_of, write_run
 from train.experiment.report import arm_table, draw, made_by
-from train.run.run import FinishedRun
 from train.measure.statistics import interquartile_mean, mean
+from train.run.run import FinishedRun
 
 RESULTS = results_of(prioritized=[10, 20, 35, 40], oracle=[9, 18, 30], shuffled=[])
 

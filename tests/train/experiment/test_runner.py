@@ -1,4 +1,4 @@
-"""Real sweeps on a real Ray: workers that are killed, runs that are interrupted, runs that fail."""
+"""Real experiments on a real Ray: workers that are killed, runs that are interrupted, runs that fail, runs that others make."""
 
 import dataclasses
 import io
@@ -14,16 +14,17 @@ import pytest
 from rich.console import Console
 
 from tests.train.helpers import PPO_RUN
-from tests.train.run.test_checkpoints import assert_same_run
+from tests.train.test_resume import assert_same_run
 from train import ppo
-from train.experiment.runner import Resources, check_resources, run_on_ray
-from train.experiment.store import Store, to_flags
-from train.ppo import PRESETS
-from train.run.arguments import parse
-from train.run.checkpoints import checkpoints
-from train.stop_signals import stop_at_once
+from train.experiment.runner import Runner, check_resources
+from train.experiment.store import Store
+from train.ppo import PRESETS, PPOArgs
+from train.run.arguments import parse, to_flags
+from train.run.checkpoints import Checkpoints
+from train.run.process import stop_at_once
+from train.run.run import FinishedRun
 
-pytest.importorskip("ray", reason="the extra sweep is not installed")
+pytest.importorskip("ray", reason="the extra experiments is not installed")
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds a worker by the files that it has open")
 
 
@@ -54,70 +55,143 @@ def worker_of(folder: Path) -> int:
     raise AssertionError(f"nobody works in {folder}")
 
 
+def begin(*words: str) -> subprocess.Popen[str]:
+    """A command in a group of its own, as in a terminal."""
+    words = (sys.executable, "-m", *words)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
 @ON_LINUX
 def test_killed_and_interrupted_a_sweep_ends_the_same(pretrained, tmp_path, command) -> None:
-    """A worker is killed, another one goes on; Ctrl-C stops the sweep, the next call goes on."""
+    """A worker is killed, another one resumes its run; Ctrl-C stops the sweep, the next call resumes it."""
     flags = [*PPO_RUN, "--pretrained", str(pretrained), "--total-timesteps", "4000", "--seed", "0", "--seeds", "2"]
     flags += ["--kl-coef", "0.1", "1", "--store", str(tmp_path / "store"), "--output", str(tmp_path / "out")]
 
-    def start() -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "train.sweep", *flags]
-        return subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )  # its own group, as in a terminal
-
     def started() -> list[Path]:
-        return [path.parent for path in (tmp_path / "store").glob("*/checkpoints") if checkpoints(path)]
+        runs = (path.parent for path in (tmp_path / "store").glob("*/run.json"))
+        return [run for run in runs if Checkpoints(run, ".zip").paths()]
 
-    process = start()
+    process = begin("train.sweep", *flags)
     wait_for(lambda: bool(started()), process)
     run = started()[0]
     os.kill(worker_of(run), signal.SIGKILL)
-    wait_for(lambda: "Going on after" in (run / "log.txt").read_text(), process)
+    wait_for(lambda: "Resuming after" in (run / "log.txt").read_text(), process)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate()
-    assert process.returncode == 1, output
-    assert "Stopped; the same command goes on" in output
+    assert process.returncode == 130, output
+    assert "the same command resumes the runs that are missing" in output
     assert "Traceback" not in output
     assert "SIGINT: saved" in (run / "log.txt").read_text()
-    assert not (run / "results.json").exists()
+    with pytest.raises(ValueError, match="run must be a finished run"):
+        FinishedRun(run)
 
-    process = start()
+    process = begin("train.sweep", *flags)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert (run / "log.txt").read_text().count("Going on after") == 2
-    table = (tmp_path / "out" / "table.md").read_text()
+    assert (run / "log.txt").read_text().count("Resuming after") == 2
+    table = (tmp_path / "out" / "README.md").read_text()
     assert "| kl_coef=0.1 | 2 |" in table
     assert "| kl_coef=1 | 2 |" in table
 
-    straight = (run / "command.txt").read_text().split()[3:]
+    record = FinishedRun(run).record
+    assert len(record["sessions"]) == 3
+    straight = record["command"].split()[3:]
     command(ppo, *straight, "--run-folder", tmp_path / "straight")
     assert_same_run(run, tmp_path / "straight")
 
 
-def test_a_failure_is_shown_and_the_others_go_on(ppo_arguments, tmp_path) -> None:
-    good = parse(PRESETS, "", [*ppo_arguments, "--total-timesteps", "1", "--eval-problems", "4"])
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGTERM, ["train.sweep"]),
+        (signal.SIGINT, ["train.compare", "matched-budget"]),
+        (signal.SIGTERM, ["train.reproduce", "fig-3"]),
+    ],
+)
+def test_every_command_ends_with_the_status_of_its_signal(number, words, tmp_path) -> None:
+    """While its workers work."""
+    store = tmp_path / "store"
+    process = begin(*words, "--store", str(store), "--output", str(tmp_path / "out"))
+    wait_for(lambda: any(store.glob("before/*.lock")), process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, output
+    assert f"stopped by {number.name}" in output
+    assert "Traceback" not in output
+
+
+def short(ppo_arguments: list[str], **changes: object) -> PPOArgs:
+    return dataclasses.replace(
+        parse(PRESETS, "", [*ppo_arguments, "--total-timesteps", "1", "--eval-problems", "4"]), eval_before=False, **changes
+    )
+
+
+def test_a_failure_is_shown_and_the_others_continue(ppo_arguments, tmp_path) -> None:
+    good = short(ppo_arguments)
     bad = dataclasses.replace(good, batch_size=-1)
     store, console = Store(tmp_path / "store"), Console(file=io.StringIO(), width=200)
-    assert run_on_ray(store, [bad, good, good], console) == [store.folder(bad)]
+    assert Runner().run_missing(store, [bad, good, good], console) == [store.folder(bad)]
     text = console.file.getvalue()
     assert f"FAILED: {store.folder(bad)}" in text
     assert "batch_size must" in text
     assert text.count(f"done: {store.folder(good)}") == 1
-    assert signal.getsignal(signal.SIGTERM) is stop_at_once  # kill stops a sweep as Ctrl-C does
-    assert (store.get(good) / "command.txt").read_text().split()[3:] == to_flags(
-        dataclasses.replace(good, run_folder=store.folder(good))
-    )
+    assert signal.getsignal(signal.SIGTERM) is stop_at_once  # kill stops an experiment as Ctrl-C does
+    run = store.get(good)
+    assert run.record["command"].split()[3:] == to_flags(good, PRESETS)
+    assert run.record["sessions"][0]["threads"] == 1
+    assert "Trained on" in (run.folder / "log.txt").read_text()
+    assert Runner().run_missing(store, [good], console) == []
+    assert text == console.file.getvalue()  # nothing was left to do
+
+
+def test_two_processes_share_the_work(ppo_arguments, tmp_path) -> None:
+    """Both want the same three runs; each is made once, and both end when all are there."""
+    code = f"""
+import io, sys
+from pathlib import Path
+from rich.console import Console
+from train.experiment.runner import make
+from train.experiment.store import Store
+from train.ppo import PRESETS
+from train.run.arguments import parse
+for seed in "012":
+    make(Store(Path({str(tmp_path / "store")!r})), parse(PRESETS, "", [*sys.argv[1:], "--seed", seed]), Path.cwd())
+"""
+    flags = [*ppo_arguments, "--total-timesteps", "1", "--eval-problems", "4"]
+    processes = [subprocess.Popen([sys.executable, "-c", code, *flags], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.wait(timeout=300) == 0, process.stderr.read()
+    store = Store(tmp_path / "store")
+    for seed in range(3):
+        run = store.get(parse(PRESETS, "", [*flags, "--seed", str(seed)]))
+        assert len(run.record["sessions"]) == 1
+        assert (run.folder / "log.txt").read_text().count("Fine-tuning") == 1
+
+
+def test_so_many_at_a_time(ppo_arguments, tmp_path) -> None:
+    """One worker: no run begins before the one before it has ended."""
+    store, console = Store(tmp_path / "store"), Console(file=io.StringIO(), width=200)
+    wanted = [short(ppo_arguments, seed=seed) for seed in range(3)]
+    assert Runner(workers=1).run_missing(store, wanted, console) == []
+    folders = [store.get(args).folder for args in wanted]
+    spans = sorted(((folder / "run.json").stat().st_mtime, (folder / "results.json").stat().st_mtime) for folder in folders)
+    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))  # noqa: RUF007
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_workers_must_be_positive(workers, tmp_path) -> None:
+    with pytest.raises(ValueError, match=f"workers must be >= 1, but it is {workers}: pass how many"):
+        Runner(workers=workers).run_missing(Store(tmp_path), [], Console(quiet=True))
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (Resources(cpus=3), r"cpus must be <= 2, which this machine has, but it is 3: pass --cpus"),
-        (Resources(gpus=0.5), r"gpus must be <= 0, which this machine has, but it is 0\.5: pass --gpus"),
+        ((3, 0.0), r"cpus must be <= 2, which this machine has, but it is 3: pass --cpus"),
+        ((1, 0.5), r"gpus must be <= 0, which this machine has, but it is 0\.5: pass --gpus"),
     ],
 )
 def test_more_than_the_machine_has_is_refused(wanted, message) -> None:
     """Ray would wait for ever."""
     with pytest.raises(ValueError, match=message):
-        check_resources(wanted, {"CPU": 2.0, "memory": 1e9})
+        check_resources(*wanted, {"CPU": 2.0, "memory": 1e9})

@@ -21,7 +21,11 @@ def test_pretrained_digits_are_those_of_the_folder(pretrained, tmp_path) -> None
 
 
 def test_pretrained_digits_of_an_agent_are_those_of_its_run(ppo_run, pretrained) -> None:
-    assert Model.find(ppo_run).pretrained_digits == Model.find(ppo_run / "agent.zip").pretrained_digits == Model.find(pretrained).pretrained_digits
+    assert (
+        _ = Model.find(ppo_run).pretrained_digits
+        == Model.find(ppo_run / "agent.zip").pretrained_digits
+        == Model.find(pretrained).pretrained_digits
+    )
 
 
 def test_model_that_does_not_say(pretrained, ppo_run, tmp_path) -> None:
@@ -29,7 +33,7 @@ def test_model_that_does_not_say(pretrained, ppo_run, tmp_path) -> None:
     shutil.copy(ppo_run / "agent.zip", tmp_path / "other.zip")
     for model in (tmp_path, tmp_path / "other.zip"):
         with pytest.raises(ValueError, match=r"pretrained_digits is not written beside .*: pass --pretrained-digits"):
-            Model.find(model).pretrained_digits
+            _ = Model.find(model).pretrained_digits
 
 
 def test_what_a_model_argument_means(pretrained, ppo_run) -> None:
@@ -85,7 +89,7 @@ def test_what_is_no_hub_id_is_not_downloaded(pretrained, tmp_path, monkeypatch) 
     assert Model.find("owner/name").path == Path("owner/name")
     for model in ("name", "runs/a/b", str(tmp_path / "name"), "owner/agent.zip"):
         with pytest.raises(ValueError, match="is none of these"):
-            Model.find(model).path
+            _ = Model.find(model).path
 
 
 @pytest.mark.parametrize("error", [LocalEntryNotFoundError("offline"), OfflineModeIsEnabled("offline"), ConnectionError("no")])
@@ -97,18 +101,18 @@ def test_hub_that_cannot_be_reached(error, monkeypatch) -> None:
     with pytest.raises(
         ValueError, match=r"'owner/name' is not a path here, and could not be downloaded .* check the path or id"
     ):
-        Model.find("owner/name").path
+        _ = Model.find("owner/name").path
 
 
 def test_nanogpt_checkpoint_is_sent_to_export(tmp_path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"block_size": 64, "n_head": 2}))
     with pytest.raises(ValueError, match=r"is a nanoGPT checkpoint: convert it with `python -m train.export"):
-        Model.find(tmp_path).folder
+        _ = Model.find(tmp_path).folder
 
 
 def test_an_agent_is_no_model_to_start_from(ppo_run) -> None:
     with pytest.raises(ValueError, match=r"is a saved agent: convert it with `python -m train.export"):
-        Model.find(ppo_run).folder  # noqa: B018
+        Model.find(ppo_run).folder
 
 
 def test_the_digest_is_of_weights_and_configuration_not_of_their_path(tmp_path) -> None:

@@ -181,7 +181,9 @@ def test_existing_folder_without_a_run_is_taken(tmp_path) -> None:
     assert contents(tmp_path).keys() == {"run.json", "notes.txt"}
 
 
-HOLD = "import pathlib, sys\nfrom train.run.run import claimed\nwith claimed(pathlib.Path(sys.argv[1])): input(print(flush=True))"
+HOLD = (
+    "import pathlib, sys\nfrom train.run.run import claimed\nwith claimed(pathlib.Path(sys.argv[1])): input(print(flush=True))"
+)
 
 
 def test_a_folder_that_another_process_claims_is_left_alone(tmp_path) -> None:
