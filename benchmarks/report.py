@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Part, Row
-from train.run.run import versions
+from train.run.provenance import provenance
 
 
 def run_parts(parts: Mapping[str, Part], settings: Any, judged: bool, output: Path, console: Console) -> None:
@@ -23,7 +23,7 @@ def run_parts(parts: Mapping[str, Part], settings: Any, judged: bool, output: Pa
     :param parts: by name
     :param settings: a dataclass with a ``device``, given to every part
     :param judged: whether to hold the ratios against their bars
-    :param output: JSON, written anew after each part
+    :param output: JSON, written again after each part
     """
     head = header(settings.device)
     console.print("\n".join(f"[bold]{name}[/] {value}" for name, value in head.items()), highlight=False)
@@ -42,14 +42,13 @@ def run_parts(parts: Mapping[str, Part], settings: Any, judged: bool, output: Pa
     console.print(f"Written to {output}")
 
 
-def header(device: str) -> dict[str, str]:
-    """Versions and machine."""
+def header(device: str) -> dict[str, Any]:
+    """Commit, versions and machine."""
     cuda = torch.device(device).type == "cuda"
     return {
-        **versions(),
+        **provenance(),
         "hardware": torch.cuda.get_device_name(device) if cuda else cpu_name(),
-        "cores": str(os.cpu_count()),
-        "threads": str(torch.get_num_threads()),
+        "cores": os.cpu_count(),
         "load": f"{os.getloadavg()[0]:.1f} processes at the start",
     }
 

@@ -27,9 +27,9 @@ from rich.console import Console
 from scipy.stats import theilslopes
 
 from benchmarks.report import header
-from train.measure.accuracy import evaluate
+from train.measure.accuracy import accuracies
 from train.ppo import PPOArgs, train
-from train.run.models import load_policy, pretrained_digits
+from train.run.models import Model
 
 TOLERANCE = 0.01
 """Growth an hour, as a share of the first value, below which a quantity counts as flat."""
@@ -124,7 +124,8 @@ def cycle(args: SoakArgs, seed: int) -> None:
             ),
             Console(quiet=True),
         )
-        evaluate(load_policy(run), pretrained_digits(run), args.eval_problems)
+        agent = Model.find(run)
+        accuracies(agent.load(), agent.pretrained_digits, args.eval_problems)
 
 
 def samples(args: SoakArgs) -> Iterator[Sample]:

@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 from addition_gym import PAD_TOKEN_ID
 from benchmarks.episodes import Episodes
-from train.run.models import resolve_model
+from train.run.models import Model
 
 BATCH_SIZE = 8
 """Episodes of a minibatch, as in the tiny preset."""
@@ -24,7 +24,7 @@ class HuggingFace:
 
     def __init__(self, pretrained: str = "tiny", device: str = "cpu", dtype: torch.dtype = torch.float32):
         logging.disable_progress_bar()
-        self.model = GPT2LMHeadModel.from_pretrained(resolve_model(pretrained), dtype=dtype, local_files_only=True)
+        self.model = GPT2LMHeadModel.from_pretrained(Model.find(pretrained).folder, dtype=dtype, local_files_only=True)
         self.model.to(device).eval()  # no dropout
         self.model.config.pad_token_id = None  # else it warns of every padded text without an attention mask
         self.device = device

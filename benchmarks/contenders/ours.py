@@ -23,6 +23,7 @@ class Ours:
     def __init__(self, lanes: int, digits: int, pretrained: str = "tiny", device: str = "cpu", batch_size: int = 8):
         args = PPOArgs(
             pretrained=pretrained,
+            pretrained_digits=digits,
             n_envs=lanes,
             n_episodes=lanes,
             batch_size=min(batch_size, lanes),
@@ -30,7 +31,7 @@ class Ours:
             value_learning_rate=0.0,
             device=device,
         )
-        self.agent = make_agent(args, digits)
+        self.agent = make_agent(args)
         self.agent.set_logger(configure(None, []))
         _, self.callback = self.agent._setup_learn(sys.maxsize)
         self.callback.on_training_start({}, {})

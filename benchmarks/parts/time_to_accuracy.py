@@ -6,7 +6,7 @@ from stable_baselines3.common.logger import configure
 
 from benchmarks.measure import Part, Row, Settings, compare
 from benchmarks.parts import iteration
-from train.measure.accuracy import evaluate
+from train.measure.accuracy import Kind, evaluate
 from train.measure.callbacks import RolloutCallback
 from train.ppo import PPOArgs, make_agent
 
@@ -35,7 +35,7 @@ class StopAtAccuracy(RolloutCallback):
     def act(self) -> None:
         self.training_seconds += time.perf_counter() - self._resumed
         self.tokens = self.model.num_timesteps
-        self.reached = evaluate(self.policy, self.digits, PROBLEMS, extras=(1,))[0].value >= self.target
+        self.reached = evaluate(self.policy, Kind(1), self.digits, PROBLEMS).accuracy.value >= self.target
         self._resumed = time.perf_counter()
 
     def _on_step(self) -> bool:
@@ -45,8 +45,14 @@ class StopAtAccuracy(RolloutCallback):
 def measure(settings: Settings) -> list[Row]:
     """One run of ours; the others would need as many tokens at their own rate of iterations."""
     lanes = settings.train_lanes
-    args = PPOArgs(n_envs=lanes, n_episodes=lanes, batch_size=min(lanes, PPOArgs.batch_size), device=settings.device)
-    agent = make_agent(args, settings.digits)
+    args = PPOArgs(
+        pretrained_digits=settings.digits,
+        n_envs=lanes,
+        n_episodes=lanes,
+        batch_size=min(lanes, PPOArgs.batch_size),
+        device=settings.device,
+    )
+    agent = make_agent(args)
     agent.set_logger(configure(None, []))
     callback = StopAtAccuracy(settings.digits, settings.target_accuracy)
     agent.learn(args.total_timesteps, callback=callback)
