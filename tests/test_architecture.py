@@ -1,4 +1,4 @@
-"""Imports point one way, and files stay small."""
+"""Imports point one way, folders are rooms on few floors, and files stay small."""
 
 import ast
 from pathlib import Path
@@ -14,24 +14,75 @@ ALLOWED = {
     "benchmarks": {"addition_gym", "agents", "policies", "train"},
 }
 FILES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
+IMPORTED_COMMANDS = {"ppo", "pretrain"}
+"""Of the commands in ``train``, those that others may import."""
+MAX_ROOMS, MAX_FLOORS = 16, 6
 
 
-def imported_packages(path: Path) -> set[str]:
-    packages = set()
+def imported_modules(path: Path) -> set[str]:
+    """Dotted names of everything that a file imports, ``from`` names included."""
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            packages |= {alias.name.split(".")[0] for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            packages.add(node.module.split(".")[0])
-    return packages
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return modules
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
-    assert imported_packages(path) & set(ALLOWED) <= ALLOWED[package] | {package}
+    assert {module.split(".")[0] for module in imported_modules(path)} & set(ALLOWED) <= ALLOWED[package] | {package}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_under_400_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 400
+
+
+def rooms_of_train() -> dict[str, set[str]]:
+    """Files and folders at the top of ``train``, and which others each imports."""
+    rooms: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "train").rglob("*.py")):
+        room = path.relative_to(ROOT / "train").parts[0].removesuffix(".py")
+        if room != "__init__":
+            parts = (module.split(".") for module in imported_modules(path))
+            found = {names[1] for names in parts if names[0] == "train" and len(names) > 1}
+            rooms.setdefault(room, set()).update(found - {room})
+    return rooms
+
+
+def is_command(room: str) -> bool:
+    return (ROOT / "train" / f"{room}.py").is_file()
+
+
+def test_train_has_few_rooms_on_few_floors_and_no_circle() -> None:
+    rooms = rooms_of_train()
+    assert len(rooms) <= MAX_ROOMS
+    floors: dict[str, int] = {}
+    while len(floors) < len(rooms):
+        ready = {room for room, below in rooms.items() if room not in floors and below <= floors.keys()}
+        assert ready, f"a circle among {sorted(rooms.keys() - floors.keys())}"
+        floors |= {room: 1 + max((floors[below] for below in rooms[room]), default=0) for room in ready}
+    assert max(floors.values()) <= MAX_FLOORS, floors
+
+
+def test_a_file_at_the_top_of_train_is_a_command() -> None:
+    """It ends with ``run_command(main)``, and no library imports it, except for the two that make runs."""
+    for room, below in rooms_of_train().items():
+        if is_command(room):
+            assert (ROOT / "train" / f"{room}.py").read_text().endswith("run_command(main)\n"), room
+        assert {other for other in below if is_command(other)} <= IMPORTED_COMMANDS, room
+
+
+def test_one_writer_and_one_reader_of_a_run_folder() -> None:
+    """The names of a run's files stand in one file each."""
+    for name, home in {"run.json": "run.py", "results.json": "run.py", "progress.csv": "log.py"}.items():
+        writers = {
+            path
+            for path in sorted((ROOT / "train").rglob("*.py"))
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and node.value == name
+        }
+        assert writers == {ROOT / "train" / "run" / home}, name

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -330,3 +331,30 @@ def test_existing_run_is_refused(ppo_run, ppo_arguments, command) -> None:
     with pytest.raises(ValueError, match="run_folder must not hold a run yet"):
         command(ppo, *ppo_arguments, "--seed", 6, "--run-folder", ppo_run)
     assert (ppo_run / "run.json").read_text() == before
+
+
+class FirstUpdate(Exception):  # noqa: N818
+    """Ends a run before its first update."""
+
+
+def test_the_way_to_the_first_update_is_short(pretrained, tmp_path, monkeypatch) -> None:
+    """Files of ``train`` that run before the first update, with evaluations, callbacks and their pictures; 39 were too many."""
+    visited, folder = set(), Path(ppo.__file__).parent
+
+    def visit(frame, *_) -> None:
+        path = Path(frame.f_code.co_filename)
+        if frame.f_code.co_name != "<module>" and path.is_relative_to(folder):
+            visited.add(path.relative_to(folder).as_posix())
+
+    def update(agent: PrioritizedKLPPO) -> None:
+        raise FirstUpdate
+
+    monkeypatch.setattr(PrioritizedKLPPO, "train", update)
+    args = replace(SHORT, pretrained=str(pretrained), eval_problems=2, run_folder=tmp_path)
+    sys.setprofile(visit)
+    try:
+        with pytest.raises(FirstUpdate):
+            train(args, Console(quiet=True))
+    finally:
+        sys.setprofile(None)
+    assert len(visited) <= 14, sorted(visited)

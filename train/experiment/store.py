@@ -19,7 +19,7 @@ from train.measure.accuracy import accuracies
 from train.ppo import PPOArgs
 from train.run.files import write_json
 from train.run.models import Model
-from train.run.run import RECORD, FinishedRun, is_finished
+from train.run.run import RECORD, FinishedRun, is_finished, read_record
 
 PUBLISHED = Path("results/store")
 """Runs that come with the repository."""
@@ -53,7 +53,7 @@ def recorded_identity(folder: Path) -> dict[str, Any]:
     An argument that was not there yet when it was made has, for that run, its default: whoever adds one to ``train.ppo`` gives
     it a default that changes nothing.
     """
-    record = read_json(folder / RECORD, "store")
+    record = read_record(folder, "store")
     return _identity(record["arguments"], record["inputs"]["pretrained"])
 
 

@@ -20,6 +20,7 @@ from policies.model_files import TINY
 from policies.nanogpt import is_nanogpt
 from policies.safe_files import read_json
 from train.run.checkpoints import AGENT
+from train.run.run import read_record
 
 PRETRAINING = "pretraining.json"
 """Beside a model's weights: how they were made. ``digits`` is N."""
@@ -74,16 +75,15 @@ class Model:
         :raises ValueError: if nothing beside it says N
         """
         if self.is_agent:
-            sources = [folder / "run.json" for folder in self.path.absolute().parents[:2]]
+            found = [read_record(folder, "model").get("arguments") for folder in self.path.absolute().parents[:2]]
+            said = [arguments.get("pretrained_digits") for arguments in found if isinstance(arguments, dict)]
         else:
-            sources = [self.path / PRETRAINING]
-        for source in sources:
-            if source.is_file():
-                content = read_json(source, "model")
-                key, said = ("pretrained_digits", content.get("arguments")) if self.is_agent else ("digits", content)
-                if isinstance(said, dict) and (digits := said.get(key)):
-                    check_digits(f"{key} in {str(source)!r}", digits)
-                    return int(digits)
+            beside = self.path / PRETRAINING
+            said = [read_json(beside, "model").get("digits")] if beside.is_file() else []
+        for digits in said:
+            if digits:
+                check_digits(f"pretrained_digits beside {self.name!r}", digits)
+                return int(digits)
         raise ValueError(f"pretrained_digits is not written beside {self.name!r}: pass --pretrained-digits N")
 
     @property

@@ -67,7 +67,7 @@ class Run:
         folder = args.resume or _made(args.run_folder, f"runs/{name}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}")
         with claimed(folder):
             if args.resume:
-                record = read_json(folder / RECORD, "resume")
+                record = read_record(folder, "resume")
                 record["sessions"].append(provenance())
             else:
                 _check_empty(folder)
@@ -136,7 +136,7 @@ class FinishedRun:
     @cached_property
     def record(self) -> dict[str, Any]:
         """What made it: ``command``, ``arguments``, ``inputs``, ``sessions``."""
-        return read_json(self.folder / RECORD, "run")
+        return read_record(self.folder, "run")
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -160,6 +160,15 @@ class FinishedRun:
                 "eval_problems >= 1"
             )
         return float(self.results["after"][kind]["accuracy"])
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """What makes the run in a folder, finished or not: ``command``, ``arguments``, ``inputs``, ``sessions``; empty for none.
+
+    :param name: of the argument that led here, for the message
+    :raises ValueError: if it is damaged
+    """
+    return read_json(folder / RECORD, name) if (folder / RECORD).is_file() else {}
 
 
 def is_finished(folder: Path) -> bool:
@@ -203,7 +212,7 @@ def arguments_of(arguments: type[Args], folder: Path) -> Args:
         raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no {RECORD}: check the path")
     if is_finished(folder):
         raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
-    recorded = read_json(folder / RECORD, "resume").get("arguments")
+    recorded: Any = read_record(folder, "resume").get("arguments")
     known = {field.name for field in dataclasses.fields(arguments)}  # type: ignore[arg-type]
     try:
         if unknown := sorted(set(recorded) - known):

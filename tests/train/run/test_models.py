@@ -22,7 +22,7 @@ def test_pretrained_digits_are_those_of_the_folder(pretrained, tmp_path) -> None
 
 def test_pretrained_digits_of_an_agent_are_those_of_its_run(ppo_run, pretrained) -> None:
     assert (
-        _ = Model.find(ppo_run).pretrained_digits
+        Model.find(ppo_run).pretrained_digits
         == Model.find(ppo_run / "agent.zip").pretrained_digits
         == Model.find(pretrained).pretrained_digits
     )
@@ -112,7 +112,7 @@ def test_nanogpt_checkpoint_is_sent_to_export(tmp_path) -> None:
 
 def test_an_agent_is_no_model_to_start_from(ppo_run) -> None:
     with pytest.raises(ValueError, match=r"is a saved agent: convert it with `python -m train.export"):
-        Model.find(ppo_run).folder
+        _ = Model.find(ppo_run).folder
 
 
 def test_the_digest_is_of_weights_and_configuration_not_of_their_path(tmp_path) -> None:
