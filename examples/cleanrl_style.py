@@ -19,7 +19,7 @@ from torch.distributions import Categorical
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from policies.gpt2 import TINY  # a folder in Hugging Face format
+from policies.model_files import TINY  # a folder in Hugging Face format
 
 
 def main(

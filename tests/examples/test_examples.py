@@ -100,7 +100,7 @@ def test_sb3_callbacks_stop_a_good_agent(tmp_path: Path) -> None:
     assert (np.load(tmp_path / "evaluations.npz")["results"].mean(axis=1) > 0.9).tolist() == [True]
 
 
-def test_sb3_callbacks_go_on_below_the_threshold(tmp_path: Path) -> None:
+def test_sb3_callbacks_continue_below_the_threshold(tmp_path: Path) -> None:
     run("sb3_callbacks", "--every", 60, "--threshold", 1.1, "--total-timesteps", 400, "--folder", tmp_path)
     assert np.load(tmp_path / "evaluations.npz")["timesteps"].tolist()[:2] == [240, 480]
 

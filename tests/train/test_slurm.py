@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from train.run.checkpoints import checkpoints
+from train.run.checkpoints import Checkpoints
+from train.run.run import FinishedRun, is_finished
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm" / "seeds.sbatch"
 
@@ -32,26 +33,27 @@ def slurm(tmp_path) -> dict[str, str]:
     return os.environ | {"PATH": path, "RUNS": str(tmp_path), "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "77"}
 
 
-def test_a_task_that_is_stopped_is_requeued_and_goes_on(slurm, ppo_arguments, tmp_path) -> None:
+def test_a_task_that_is_stopped_is_requeued_and_resumes(slurm, ppo_arguments, tmp_path) -> None:
     run = tmp_path / "arm1-seed1"
     words = ["bash", str(SCRIPT), *ppo_arguments, "--total-timesteps", "4000"]
     process = subprocess.Popen(words, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while not checkpoints(run / "checkpoints"):
+    while not Checkpoints(run, ".zip").newest():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
     output, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, output
     assert (tmp_path / "scontrol").read_text() == "requeue 77\n"
-    assert not (run / "results.json").exists()
+    assert "before" in json.loads((run / "results.json").read_text())
+    assert not is_finished(run)
 
     again = subprocess.run(words, env=slurm, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "Going on after" in again.stdout
-    assert (run / "results.json").exists()
+    assert "Resuming after" in again.stdout
     assert (tmp_path / "scontrol").read_text() == "requeue 77\n"
-    config = json.loads((run / "config.json").read_text())
-    assert (config["weighting"], config["kl_coef"], config["seed"], config["total_timesteps"]) == ("uniform", 0.05, 1, 4000)
+    arguments = FinishedRun(run).record["arguments"]
+    chosen = [arguments[name] for name in ("weighting", "kl_coef", "seed", "total_timesteps")]
+    assert chosen == ["uniform", 0.05, 1, 4000]
 
     (tmp_path / "pid").unlink()
     assert subprocess.run(words, env=slurm, capture_output=True, text=True).stdout == f"{run} is done\n"
