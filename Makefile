@@ -8,7 +8,7 @@ BIN := .venv/bin
 train: .venv/installed  ## fine-tune the bundled model, and print its accuracy before and after
 	$(BIN)/python -m train.ppo
 
-pretrain: .venv/installed  ## make the bundled model anew
+pretrain: .venv/installed  ## make the bundled model again
 	$(BIN)/python -m train.pretrain
 
 bench: .venv/installed  ## speed against stock SB3, transformers and the machine's limits
@@ -31,7 +31,7 @@ format: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,experiments]'
 	touch $@
 
 clean:

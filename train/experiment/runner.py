@@ -128,6 +128,7 @@ def make(store: Store, args: PPOArgs, folder: Path) -> None:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves the runs of a machine that does other work too
     try:
         import ray
     except ImportError as error:

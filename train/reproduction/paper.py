@@ -26,7 +26,7 @@ ACCURACY: dict[Distribution, dict[int, tuple[tuple[float, float], ...]]] = {
 
 
 def accuracy_rows(distribution: Distribution) -> list[list[str]]:
-    """Table 4 or 5 as text, a row an N."""
+    """Table 4 or 5 as text, one row per N."""
     return [
         [f"{digits} (paper)", *(f"{value:.1f} ± {half_width:.1f}" for value, half_width in row)]
         for digits, row in ACCURACY[distribution].items()

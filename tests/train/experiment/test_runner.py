@@ -29,9 +29,8 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds 
 
 
 @pytest.fixture(autouse=True)
-def considerate(monkeypatch) -> Iterator[None]:
-    """Workers get their share of a busy machine; Ray's change of what signals do is undone."""
-    monkeypatch.setenv("RAY_worker_niceness", "0")
+def signals_as_before() -> Iterator[None]:
+    """Ray's change of what signals do is undone."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
