@@ -15,6 +15,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ _ARGUMENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "autocast": ("a sound autocast", lambda value: isinstance(value, bool)),
     "pad_token_id": ("a sound pad_token_id", lambda value: isinstance(value, int)),
 }
-"""Arguments of the policy that are taken from ``policy_kwargs``, besides ``config``: what they must be, and whether they are."""
+"""Arguments that are taken from ``policy_kwargs`` besides ``config``: what they must be, and whether they are."""
 
 
 def load_agent_policy(path: Path, observation_space: spaces.Box, action_space: spaces.Discrete) -> GPT2Policy:
@@ -90,6 +91,6 @@ def _check_sizes(config: GPT2Config, value_net_arch: list[int], weights: dict[st
         shapes |= {part + name: shape for name, shape in weight_shapes(config).items()}
         shapes |= {f"{part}lm_head.weight": (config.vocab_size, config.n_embd)}
     widths = [config.n_embd, *value_net_arch, 1]
-    for layer, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (inner, outer) in enumerate(pairwise(widths)):
         shapes |= {f"value_net.{2 * layer}.weight": (outer, inner), f"value_net.{2 * layer}.bias": (outer,)}
     check_weights(weights, shapes, "model")
