@@ -1,4 +1,4 @@
-"""What a rollout tells about the penalty, before the update (the weights, the certainty, where the KL sits) and after it."""
+"""What is logged about the penalty: of a rollout (the weights, the certainty, where the KL sits) and of its update."""
 
 from stable_baselines3.common.logger import Logger
 from torch import Tensor

@@ -170,8 +170,8 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
 
         The agent must have its environment, which is reset here.
 
-        :raises ValueError: if the agent was not loaded from such a checkpoint, or has learned since, or if its environment has
-            another number of lanes
+        :raises ValueError: if the agent was not loaded from such a checkpoint or has learned since, or if it has no environment
+            with as many lanes
         """
         if self.training_state is None:
             raise ValueError(

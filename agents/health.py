@@ -1,4 +1,4 @@
-"""Whether training is sound: a number that is none stops it, and what drifts out of bounds is said once."""
+"""Whether training is sound: NaN and infinity stop it, and there is one warning when something drifts out of bounds."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ def clip_gradients(optimizer: torch.optim.Optimizer, max_grad_norm: float, stati
 
 @dataclass
 class Health:
-    """What has been said about an agent. It is saved with it, so that a resumed run does not say it again."""
+    """Which warnings an agent has given. It is saved with the agent, so that a resumed run does not repeat them."""
 
     without_success: int = 0
     """Rollouts in a row."""
@@ -66,7 +66,7 @@ class Health:
     def after_rollout(self, successes: Sequence[bool]) -> None:
         """Warn if there has been no success for :data:`PATIENCE` rollouts.
 
-        :param successes: of the episodes of a rollout; empty if the environment does not tell
+        :param successes: of the episodes of a rollout; empty if the environment does not report it
         """
         self.without_success = self.without_success + 1 if len(successes) and not any(successes) else 0
         if self.without_success == PATIENCE:

@@ -209,8 +209,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
         if self.kl_in == "reward":
             tokens = buffer.token_batch(self.policy.temperature)
-            weights = self.weighting.kl(tokens)
-            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, weights, self.kl_coef)
+            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, self.weighting.kl(tokens), self.kl_coef)
             buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
         buffer.compute_returns_and_advantage()
         buffer.check_finite()
@@ -220,9 +219,9 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         for slot in SLOTS:
             buffer.weights[slot] = getattr(self.weighting, slot)(tokens).cpu().numpy()
         check_finite({f"weights of the {slot} term": weights for slot, weights in buffer.weights.items()})
+        kl_weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
         certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
-        weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
-        record_rollout(self.logger, tokens, weights, self.weighting.kl, certainty)
+        record_rollout(self.logger, tokens, kl_weights, self.weighting.kl, certainty)
 
     def train(self) -> None:
         """Update policy and value head from a finished rollout; log SB3's ``train/*`` and ``objective/*`` of the reference."""

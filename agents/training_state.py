@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -29,31 +30,32 @@ class TrainingState:
 
     @classmethod
     def of(cls, agent: "EpisodicAlgorithm") -> Self:
-        """The state now."""
-        assert agent.env is not None
+        """The state now. :raises ValueError: if the agent has no environment"""
+        env = _env_of(agent)
         return cls(
             random.getstate(),
             np.random.get_state(),
             torch.get_rng_state(),
             torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             agent.batch_rng.bit_generator.state,
-            [generator.bit_generator.state for generator in agent.env.get_attr("np_random")],
+            [generator.bit_generator.state for generator in env.get_attr("np_random")],
             (dict(agent.logger.name_to_value), dict(agent.logger.name_to_count), dict(agent.logger.name_to_excluded)),
         )
 
     def restore(self, agent: "EpisodicAlgorithm") -> None:
         """Reset the environment and put all generators into this state.
 
-        :raises ValueError: if the environment has another number of lanes
+        :raises ValueError: if the agent has no environment, or one with another number of lanes
         """
-        assert agent.env is not None
-        if agent.env.num_envs != len(self.lanes):
+        env = _env_of(agent)
+        if env.num_envs != len(self.lanes):
             raise ValueError(
-                f"env must have the checkpoint's number of lanes, {len(self.lanes)}, but it has {agent.env.num_envs}: change it"
+                f"env must have the checkpoint's number of lanes, {len(self.lanes)}, but it has {env.num_envs}: make it "
+                "with as many"
             )
         # A new environment uses up its seeds at the first reset; `learn` must not reset it once more.
-        agent._last_obs = agent.env.reset()  # type: ignore[assignment]
-        for generator, state in zip(agent.env.get_attr("np_random"), self.lanes, strict=True):
+        agent._last_obs = env.reset()  # type: ignore[assignment]
+        for generator, state in zip(env.get_attr("np_random"), self.lanes, strict=True):
             generator.bit_generator.state = state
         agent.batch_rng.bit_generator.state = self.minibatches
         random.setstate(self.python)
@@ -68,3 +70,9 @@ class TrainingState:
         logger.name_to_value.update(values)
         logger.name_to_count.update(counts)
         logger.name_to_excluded.update(excluded)
+
+
+def _env_of(agent: "EpisodicAlgorithm") -> VecEnv:
+    if agent.env is None:
+        raise ValueError("env must be that of the run, but it is None: call set_env, or load the agent with env")
+    return agent.env

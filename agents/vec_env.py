@@ -67,7 +67,7 @@ class VectorEnvAdapter(VecEnv):
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of the vector environment, once a lane; a tuple, list or array of ``num_envs`` is handed out by lane."""
+        """An attribute of the vector environment, once per lane; a tuple, list or array of ``num_envs`` is split by lane."""
         return self._by_lane(getattr(self.env, attr_name), indices)
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
@@ -80,7 +80,7 @@ class VectorEnvAdapter(VecEnv):
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of the vector environment once; a result with one entry a lane is handed out by lane."""
+        """Call a method of the vector environment once; a result with one entry per lane is handed out by lane."""
         return self._by_lane(getattr(self.env, method_name)(*method_args, **method_kwargs), indices)
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
@@ -93,7 +93,7 @@ class VectorEnvAdapter(VecEnv):
         return hasattr(self.env, attr_name)
 
     def _shared_options(self) -> dict[str, Any] | None:
-        """One dictionary of lists from SB3's one dictionary a lane."""
+        """One dictionary of lists from SB3's one dictionary per lane."""
         keys = {key for options in self._options for key in options}
         return {key: [options.get(key) for options in self._options] for key in keys} or None
 
@@ -102,7 +102,7 @@ class VectorEnvAdapter(VecEnv):
         return [value[lane] if per_lane else value for lane in self._get_indices(indices)]
 
     def _lane_infos(self, infos: dict[str, Any], lanes: Sequence[int] | np.ndarray | None = None) -> list[dict[str, Any]]:
-        """Gymnasium's dictionary of arrays and masks as one dictionary a lane."""
+        """Gymnasium's dictionary of arrays and masks as one dictionary per lane."""
         result: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for key, values in infos.items():
             if key.startswith("_"):

@@ -15,7 +15,7 @@ def whole(name: str, value: int, minimum: int = 1, remedy: str = "pass a positiv
     :raises TypeError: if it is not an int; a bool is not
     :raises ValueError: if it is less than ``minimum``
     """
-    if type(value) is not int:
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, but it is {value!r}: {remedy}")
     at_least(name, value, minimum, remedy)
 

@@ -18,7 +18,8 @@ A :class:`Weighting` is a signal, what is measured at every token, and a shape, 
 - Shapes: ``Identity``, ``Power``, ``CalibratedPower``, ``QuantileMask``, ``Sigmoid``, ``Gaussian``, ``Linear``.
 - Weightings from papers: ``certainty_power`` (the prioritized KL penalty), ``calibrated_power``, ``top_entropy``,
   ``covariance_mask``, ``covariance_gaussian``, ``probability_tilt``, ``delight``, and for two terms at once ``dual_token``.
-- Controls, to tell what an effect is due to: ``uniform``, ``none``, ``shuffled``, ``constant_mean``, ``inverted``, ``oracle``.
+- Controls, to find out what an effect is due to: ``uniform``, ``none``, ``shuffled``, ``constant_mean``, ``inverted``,
+  ``oracle``.
 """
 
 from agents.weighting.controls import constant_mean, inverted, oracle, shuffled

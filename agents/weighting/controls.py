@@ -1,4 +1,4 @@
-"""Controls: weightings that share something with another one, to tell what its effect is due to.
+"""Controls: weightings that share something with another one, to find out what its effect is due to.
 
 They are shapes over finished weights: :func:`shuffled` and :func:`inverted` keep the whole distribution and change only where
 the weights are, :func:`constant_mean` keeps only how much is left of the term. :func:`oracle` stands apart: it replaces the

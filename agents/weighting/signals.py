@@ -84,7 +84,7 @@ class Divergence:
 class NotCritical:
     """1 on the tokens the environment knows not to be critical, 0 on the critical ones: the truth a certainty tries to guess.
 
-    :raises ValueError: when called on a rollout whose environment does not tell
+    :raises ValueError: when called on a rollout whose environment does not report them
     """
 
     action_dependent: ClassVar[bool] = False

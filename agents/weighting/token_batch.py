@@ -29,7 +29,7 @@ class TokenBatch:
     mask: Tensor
     """Bool ``(B, T)``: True where an action was taken. What the other tensors hold elsewhere does not matter."""
     critical_tokens: Tensor | None = None
-    """Bool ``(B, T)``: True where the environment knows the action to be critical; None if it does not tell."""
+    """Bool ``(B, T)``: True where the environment knows the action to be critical; None if it does not say."""
     temperature: float = 1.0
     """Softmax temperature of policy and reference."""
 

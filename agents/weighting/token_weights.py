@@ -98,13 +98,13 @@ WeightingName = Literal[
 def named_weighting(
     name: WeightingName, kl_exponent: float = 150.0, certainty: Certainty = "negentropy", certainty_temperature: float = 1.0
 ) -> TokenWeights:
-    """The built-in weights by name; slots a method says nothing about are uniform, so that runs differ in one thing only.
+    """The built-in weightings by name; slots a method says nothing about are uniform, so that runs differ in one thing only.
 
     :param name: ``"prioritized"`` is the paper; ``"shuffled"``, ``"constant"`` and ``"inverted"`` are controls of it
     :param kl_exponent: beta of the prioritized penalty and of its controls
     :param certainty: likewise, and of ``"calibrated"``; see :func:`agents.losses.certainty_of`
     :param certainty_temperature: likewise
-    :raises ValueError: if there are no such weights
+    :raises ValueError: if there is no such weighting
     """
     one_of("weighting", name, get_args(WeightingName), "choose one of these, or make a TokenWeights")
     prioritized = certainty_power(kl_exponent, certainty, certainty_temperature)

@@ -14,7 +14,7 @@ from policies.checks import one_of
 
 Normalization = Literal["none", "mean_one", "match_uniform"]
 
-_LEAST_KL = 1e-6  # nats a token; below, a float32 KL is mostly rounding
+_LEAST_KL = 1e-6  # nats per token; below, a float32 KL is mostly rounding
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,8 @@ def test_what_cannot_be_resumed(tmp_path, checkpoint) -> None:
     make_agent().save(tmp_path / "saved")
     with pytest.raises(ValueError, match="training_state must be that of a checkpoint, but it is None"):
         PrioritizedKLPPO.load(tmp_path / "saved", env=new_env()).resume()
+    with pytest.raises(ValueError, match="env must be that of the run, but it is None: call set_env"):
+        PrioritizedKLPPO.load(checkpoint).resume()
     with pytest.raises(ValueError, match="env must have the checkpoint's number of lanes, 4, but it has 2"):
         PrioritizedKLPPO.load(checkpoint, env=DummyVecEnv([RepeatEnv] * 2)).resume()
 
