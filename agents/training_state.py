@@ -3,16 +3,14 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from agents.episodic_algorithm import EpisodicAlgorithm
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class TrainingState:
     """What the logger will write at the end of the next rollout."""
 
     @classmethod
-    def of(cls, agent: "EpisodicAlgorithm") -> Self:
+    def of(cls, agent: OnPolicyAlgorithm) -> Self:
         """The state now. :raises ValueError: if the agent has no environment"""
         env = _env_of(agent)
         return cls(
@@ -37,12 +35,12 @@ class TrainingState:
             np.random.get_state(),
             torch.get_rng_state(),
             torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            agent.batch_rng.bit_generator.state,
+            agent.batch_rng.bit_generator.state,  # type: ignore[attr-defined]
             [generator.bit_generator.state for generator in env.get_attr("np_random")],
             (dict(agent.logger.name_to_value), dict(agent.logger.name_to_count), dict(agent.logger.name_to_excluded)),
         )
 
-    def restore(self, agent: "EpisodicAlgorithm") -> None:
+    def restore(self, agent: OnPolicyAlgorithm) -> None:
         """Reset the environment and put all generators into this state.
 
         :raises ValueError: if the agent has no environment, or one with another number of lanes
@@ -57,7 +55,7 @@ class TrainingState:
         agent._last_obs = env.reset()  # type: ignore[assignment]
         for generator, state in zip(env.get_attr("np_random"), self.lanes, strict=True):
             generator.bit_generator.state = state
-        agent.batch_rng.bit_generator.state = self.minibatches
+        agent.batch_rng.bit_generator.state = self.minibatches  # type: ignore[attr-defined]
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
@@ -72,7 +70,7 @@ class TrainingState:
         logger.name_to_excluded.update(excluded)
 
 
-def _env_of(agent: "EpisodicAlgorithm") -> VecEnv:
+def _env_of(agent: OnPolicyAlgorithm) -> VecEnv:
     if agent.env is None:
         raise ValueError("env must be that of the run, but it is None: call set_env, or load the agent with env")
     return agent.env

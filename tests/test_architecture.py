@@ -41,6 +41,21 @@ def test_files_stay_under_400_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 400
 
 
+def floors_of(rooms: dict[str, set[str]]) -> dict[str, int]:
+    """Each room stands above all that it imports; fails where that cannot be."""
+    floors: dict[str, int] = {}
+    while len(floors) < len(rooms):
+        ready = {room for room, below in rooms.items() if room not in floors and below <= floors.keys()}
+        assert ready, f"a circle among {sorted(rooms.keys() - floors.keys())}"
+        floors |= {room: 1 + max((floors[below] for below in rooms[room]), default=0) for room in ready}
+    return floors
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES if path.name != "__init__.py"}
+    floors_of({name: (imported_modules(path) & modules.keys()) - {name} for name, path in modules.items()})
+
+
 def rooms_of_train() -> dict[str, set[str]]:
     """Files and folders at the top of ``train``, and which others each imports."""
     rooms: dict[str, set[str]] = {}
@@ -60,11 +75,7 @@ def is_command(room: str) -> bool:
 def test_train_has_few_rooms_on_few_floors_and_no_circle() -> None:
     rooms = rooms_of_train()
     assert len(rooms) <= MAX_ROOMS
-    floors: dict[str, int] = {}
-    while len(floors) < len(rooms):
-        ready = {room for room, below in rooms.items() if room not in floors and below <= floors.keys()}
-        assert ready, f"a circle among {sorted(rooms.keys() - floors.keys())}"
-        floors |= {room: 1 + max((floors[below] for below in rooms[room]), default=0) for room in ready}
+    floors = floors_of(rooms)
     assert max(floors.values()) <= MAX_FLOORS, floors
 
 

@@ -43,7 +43,7 @@ PART = Part(
     "Rollout",
     "Completion tokens of whole episodes, one a lane, on the same problems; ours and stock SB3 with the environment. Stock SB3 "
     "has no cache and reads the whole text for every token: some states of each episode are timed, spread evenly over it, no "
-    "lane idle. generate has one, and continues until the longest episode ends; only tokens up to the end of each episode count. "
+    "lane idle. generate has one, and runs until the longest episode ends; only tokens up to the end of each episode count. "
     "Matrix products: the model's, alone, at our shapes (lanes still running, their mean context), so that the ratio is our "
     "share of the bare limit.",
     measure,
