@@ -3,15 +3,20 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from train.experiment.store import PUBLISHED, recorded_identity
 from train.pretrain import MODEL
 from train.reproduction.workshop import PRETRAINED, PUBLISHED_MODELS
+from train.run.files import write_rows
 from train.run.log import PROGRESS
 from train.run.process import run_command
-from train.run.run import RECORD, RESULTS, is_finished
+from train.run.run import RECORD, RESULTS, FinishedRun, is_finished
+
+INDEXED = ("pretrained", "extra_digits", "weighting", "kl_coef", "kl_exponent", "total_timesteps", "seed")
+"""Arguments by which a person looks for a run."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,20 @@ def publish(args: PublishArgs) -> list[Path]:
             for name in (RECORD, RESULTS):
                 shutil.copy(run / name, target)
             new.append(target)
+    write_rows(args.runs / "index.csv", index(args.runs))
     return new
+
+
+def index(runs: Path) -> list[dict[str, Any]]:
+    """One row per run: its folder, the commit that began it, what it was made with, and accuracies from 0 to 1 after it."""
+    rows = []
+    for record in sorted(runs.glob(f"*/{RECORD}")):
+        run = FinishedRun(record.parent)
+        arguments, after = run.record["arguments"], run.results["after"]
+        made = {name: arguments[name] for name in INDEXED}
+        found = {kind: accuracy["accuracy"] for kind, accuracy in after.items()}
+        rows.append({"run": run.folder.name, "commit": run.record["sessions"][0]["commit"], **made, **found})
+    return rows
 
 
 def main() -> None:
