@@ -39,6 +39,8 @@ def draw(runs: Sequence[Path], output: Path) -> None:
     if not runs:
         raise ValueError("runs must hold at least one run folder, but there is none: name the folders of train.ppo")
     logged = [Progress(run) for run in runs]
+    if empty := [run.folder for run in logged if not run.rows]:
+        raise ValueError(f"runs must have logged something, but {str(empty[0])!r} has not yet: wait for its first rollout")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 
     def curve(axes: Axes, column: str, label: str, colour: str, style: str) -> None:
