@@ -1,59 +1,56 @@
+import csv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from stable_baselines3.common.logger import configure
 
 from tests.train.helpers import N_EPISODES, events
 from train import plot
-from train.plot import COLOURS, draw, read_scalars
+from train.measure.pictures import COLOURS
+from train.plot import draw
+from train.run.log import Progress
 
-EPISODES = {100: 8, 250: 16, 300: 24, 500: 32}
-"""Timesteps and episodes of the clock."""
+EPISODES = [8, 16, 24, 32]
+"""At the end of each rollout."""
 CURVES = {
-    "eval/accuracy_<=N": {100: 1.0, 300: 0.75},
-    "eval/accuracy_N+1": {100: 0.0, 300: 0.5},
-    "rollout/success_rate": {100: 0.0, 250: 0.125, 300: 0.25, 500: 0.5},
-    "critical/line1_operand1_comma": {100: 0.0625, 250: 0.25, 300: 0.5, 500: 0.75},
-    "critical/line1_operand2_comma": {100: 0.125, 250: 0.25, 300: 0.25, 500: 1.0},
-    "critical/line1_operand1_digit": {100: 0.5, 500: 0.5},
-    "train/loss": {200: 3.0, 275: 2.0},
+    "eval/accuracy_<=N": [1.0, None, 0.75, None],
+    "eval/accuracy_N+1": [0.0, None, 0.5, None],
+    "rollout/success_rate": [0.0, 0.125, 0.25, 0.5],
+    "critical/line1_operand1_comma": [0.0625, 0.25, 0.5, 0.75],
+    "critical/line1_operand2_comma": [0.125, 0.25, 0.25, 1.0],
+    "critical/line1_operand1_digit": [0.5, None, None, 0.5],
 }
 
 
 def write_run(folder: Path, shift: float = 0.0) -> Path:
-    """Events as a run of ``train.ppo`` leaves them."""
-    logger = configure(str(folder), ["tensorboard"])
-    for step in sorted({*EPISODES, *(step for curve in CURVES.values() for step in curve)}):
-        if step in EPISODES:
-            logger.record("time/episodes", EPISODES[step])
-        for tag, curve in CURVES.items():
-            if step in curve:
-                logger.record(tag, curve[step] + shift)
-        logger.dump(step)
-    logger.close()
+    """The table that a run of ``train.ppo`` leaves."""
+    folder.mkdir(parents=True)
+    columns = {"time/episodes": EPISODES, **CURVES}
+    with (folder / "progress.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in range(len(EPISODES)):
+            found = {name: values[row] for name, values in columns.items() if values[row] is not None}
+            writer.writerow({name: value if name == "time/episodes" else value + shift for name, value in found.items()})
     return folder
 
 
-def test_scalars_over_episodes(tmp_path) -> None:
-    """A value that was written between two ticks of the clock stands between their episodes."""
-    scalars = read_scalars(write_run(tmp_path))
-    assert scalars.keys() == {*CURVES, "time/episodes"}
-    between = {200: 8 + 8 * 100 / 150, 275: 20}
-    for tag, curve in CURVES.items():
-        episodes, values = scalars[tag]
-        np.testing.assert_allclose(episodes, [{**EPISODES, **between}[step] for step in curve], rtol=1e-12)
-        assert values.tolist() == list(curve.values())
-
-
-def test_scalars_of_a_real_run(ppo_run) -> None:
-    scalars = read_scalars(ppo_run)
-    assert scalars.keys() == set(events(ppo_run).Tags()["scalars"])
-    episodes, values = scalars["eval/accuracy_<=N"]
+def test_curves_of_a_real_run_are_those_of_tensorboard(ppo_run) -> None:
+    """The table writes what an update recorded one row behind it, TensorBoard at the step of that row."""
+    progress, shown = Progress(ppo_run), events(ppo_run)
+    tags = shown.Tags()["scalars"]
+    assert {"eval/accuracy_<=N", "rollout/success_rate", "critical/mean", "objective/kl", "train/loss"} <= set(tags)
+    for tag in tags:
+        values = [event.value for event in shown.Scalars(tag)]
+        np.testing.assert_allclose(progress.curve(tag)[1], values, rtol=1e-6, err_msg=tag)
+    episodes, values = progress.curve("eval/accuracy_<=N")
     assert episodes.tolist() == [N_EPISODES * (1 + 2 * index) for index in range(len(values))]
-    assert values.tolist() == [event.value for event in events(ppo_run).Scalars("eval/accuracy_<=N")]
+    for column in ("rollout/success_rate", "objective/kl"):
+        episodes, values = progress.curve(column)
+        assert episodes.tolist() == [N_EPISODES * (1 + index) for index in range(len(values))]
+    assert len(values) >= 2
 
 
 @pytest.fixture
@@ -78,7 +75,8 @@ def test_lines_of_one_run(tmp_path, figure) -> None:
         "line 1, second operand": "critical/line1_operand2_comma",
     }
     for label, tag in wanted.items():
-        assert drawn[label] == [[EPISODES[step], value] for step, value in CURVES[tag].items()], label
+        points = [[episodes, value] for episodes, value in zip(EPISODES, CURVES[tag], strict=True) if value is not None]
+        assert drawn[label] == points, label
     assert {text.get_text() for axes in (left, right) for text in axes.get_legend().texts} == wanted.keys()
     assert left.get_xlabel() == right.get_xlabel() == "episodes"
 
@@ -87,7 +85,7 @@ def test_mean_of_two_runs(tmp_path, figure) -> None:
     draw([write_run(tmp_path / "one"), write_run(tmp_path / "two", shift=0.25)], tmp_path / "a.png")
     lines = [line for line in figure().axes[0].lines if line.get_color() == COLOURS[2]]
     thin, thick = [line for line in lines if line.get_linewidth() < 1], [line for line in lines if line.get_linewidth() > 1]
-    values = np.array(list(CURVES["rollout/success_rate"].values()))
+    values = np.array(CURVES["rollout/success_rate"])
     assert sorted(line.get_ydata().tolist() for line in thin) == [values.tolist(), (values + 0.25).tolist()]
     assert [line.get_ydata().tolist() for line in thick] == [(values + 0.125).tolist()]
 
@@ -110,19 +108,33 @@ def test_picture_of_a_real_run(ppo_run, command, tmp_path) -> None:
     assert (pixels < 1).any(axis=-1).mean() > 0.01
 
 
-@pytest.mark.parametrize("kind", ["empty", "other events", "missing"])
-def test_folder_without_events_of_a_run(kind, tmp_path, command) -> None:
+@pytest.mark.parametrize("exists", [False, True])
+def test_folder_that_is_no_run(exists, tmp_path, command) -> None:
     folder = tmp_path / "run"
-    if kind != "missing":
+    if exists:
         folder.mkdir()
-    if kind == "other events":
-        logger = configure(str(folder), ["tensorboard"])
-        logger.record("something/else", 1.0)
-        logger.dump(1)
-        logger.close()
-    with pytest.raises(ValueError, match=rf"runs must hold TensorBoard events of train.ppo, but '{folder}' does not"):
+    with pytest.raises(ValueError, match=rf"run must be a run folder of train.ppo, but '{folder}' holds no progress.csv"):
         command(plot, folder, "--output", tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_run_that_has_just_begun(tmp_path, command) -> None:
+    """Its table is empty until the end of the first rollout."""
+    for name, content in (("old", "time/episodes,rollout/success_rate\n8,0.5\n"), ("new", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "progress.csv").write_text(content)
+    with pytest.raises(ValueError, match=rf"runs must have logged something, but '{tmp_path / 'new'}' has not yet"):
+        command(plot, tmp_path / "old", tmp_path / "new", "--output", tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_published_runs_are_drawn(command, tmp_path) -> None:
+    """README's figure comes from these, without weights or TensorBoard's events."""
+    published = Path(__file__).parents[2] / "results" / "ppo-tiny"
+    command(plot, *published.glob("seed*"), "--output", tmp_path / "curves.png")
+    pixels = plt.imread(tmp_path / "curves.png")[..., :3]
+    for colour in COLOURS[:3]:
+        assert (np.abs(pixels - np.array(to_rgb(colour))).max(axis=-1) < 0.02).sum() > 100, colour
 
 
 def test_no_run_at_all_is_refused(command, tmp_path) -> None:
