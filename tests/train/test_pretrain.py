@@ -58,7 +58,7 @@ def test_files(run) -> None:
     assert record["arguments"].items() >= PRETRAIN_RUN.items()
     words = record["command"].split()
     assert words[:3] == ["python", "-m", "train.pretrain"]
-    assert parse(pretrain.PRESETS, "", words[3:]) == PretrainArgs(**PRETRAIN_RUN, eval_problems=15)
+    assert parse(pretrain.PRESETS, "", words[3:]) == PretrainArgs(**{**PRETRAIN_RUN, "eval_problems": 15})
 
 
 def test_folder_says_how_it_was_made(run) -> None:

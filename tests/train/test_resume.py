@@ -98,6 +98,7 @@ def test_interrupted_anywhere_it_ends_the_same(method, calls, whole, command, tm
         patch.setattr(policy_class, method, dying)
         with pytest.raises(RuntimeError, match="power cut"):
             command(ppo, *flags, "--run-folder", tmp_path / "run")
+    time.sleep(1)  # TensorBoard reads files in the order of the second in their names
     command(ppo, "--resume", tmp_path / "run")
     assert_same_run(tmp_path / "run", folder)
 

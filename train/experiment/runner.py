@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -69,8 +70,7 @@ class Runner:
         ray, failed = _ray(), []
         gpus = float(missing[0].device != "cpu") if self.gpus is None else self.gpus
         with ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **self._where()):
-            for number in (signal.SIGTERM, signal.SIGINT):  # Ray's would not let the runs save; a shell's & ignores SIGINT
-                signal.signal(number, stop_at_once)
+            received = _stop_on_signals()
             if self.address == LOCAL:
                 check_resources(self.cpus, gpus, ray.cluster_resources())
             task = ray.remote(
@@ -93,7 +93,7 @@ class Runner:
                         console.print(text, markup=False, highlight=False, soft_wrap=True)
             except KeyboardInterrupt:
                 console.print("Stopping; the same command resumes the runs that are missing")
-                raise
+                raise KeyboardInterrupt(*received[:1]) from None  # Ray's own forgets which signal it was
             finally:
                 for reference in pending:
                     ray.cancel(reference)
@@ -134,6 +134,24 @@ def _ray() -> Any:
     except ImportError as error:
         raise ImportError("many runs need Ray, which is not installed: pip install 'addition-gym[experiments]'") from error
     return ray
+
+
+def _stop_on_signals() -> list[int]:
+    """Let SIGINT and SIGTERM stop this process at once, in place of Ray, which would not let the runs save.
+
+    A shell lets a command in the background ignore SIGINT; this one does not.
+
+    :return: filled with the signals that arrive
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        stop_at_once(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return received
 
 
 def check_resources(cpus: int, gpus: float, available: Mapping[str, float]) -> None:

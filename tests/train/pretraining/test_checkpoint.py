@@ -1,18 +1,17 @@
 """Checkpoints of pre-training that are not what they should be; what sound ones do is tested with pre-training itself."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from train.pretraining.checkpoint import Checkpoint, checkpoints, load_newest
+from train.pretraining.checkpoint import Checkpoint
 
 
 @pytest.fixture
 def path(tmp_path):
     """A checkpoint of a small layer."""
-    model = torch.nn.Linear(2, 3)
-    return Checkpoint.of("first", 4, model, [torch.optim.AdamW(model.parameters())]).save(tmp_path / "checkpoints")
+    model, path = torch.nn.Linear(2, 3), tmp_path / "first_4.pt"
+    Checkpoint.of("first", 4, model, [torch.optim.AdamW(model.parameters())]).save(path)
+    return path
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, -1])
@@ -40,18 +39,3 @@ def test_of_another_model(path) -> None:
     ):
         with pytest.raises(ValueError, match="checkpoint must be one of this model and these optimizers, but it is not"):
             checkpoint.restore(model, optimizers)
-
-
-def test_the_last_two_stay_and_a_damaged_one_is_set_aside(path) -> None:
-    """The second stage comes after the first, and 10 after 9."""
-    first, folder = Checkpoint.load(path), path.parent
-    for stage, steps in (("first", 9), ("first", 10), ("second", 3)):
-        newest = replace(first, stage=stage, steps_done=steps).save(folder)
-    assert [found.name for found in checkpoints(folder)] == ["first_10.pt", "second_3.pt"]
-    newest.write_bytes(newest.read_bytes()[:100])
-    with pytest.warns(UserWarning, match=r"so it is now second_3.pt.damaged, and .*first_10.pt is taken"):
-        assert load_newest(folder).steps_done == 10
-    assert [found.name for found in checkpoints(folder)] == ["first_10.pt"]
-    (folder / "first_10.pt").write_bytes(b"")
-    with pytest.raises(ValueError, match="resume must be a run with a checkpoint that can be read"):
-        load_newest(folder)
