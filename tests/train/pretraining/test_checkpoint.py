@@ -1,9 +1,13 @@
 """Checkpoints of pre-training that are not what they should be; what sound ones do is tested with pre-training itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from train.pretrain import KEPT
 from train.pretraining.checkpoint import Checkpoint
+from train.run.checkpoints import Checkpoints, newest_sound
 
 
 @pytest.fixture
@@ -39,3 +43,18 @@ def test_of_another_model(path) -> None:
     ):
         with pytest.raises(ValueError, match="checkpoint must be one of this model and these optimizers, but it is not"):
             checkpoint.restore(model, optimizers)
+
+
+def test_a_damaged_one_is_set_aside_and_the_one_before_taken(path) -> None:
+    """Of the last that are kept; the second stage comes after the first."""
+    first, checkpoints = Checkpoint.load(path), Checkpoints(path.parent, ".pt", KEPT)
+    for stage, steps in (("first", 9), ("first", 10), ("second", 3)):
+        checkpoints.save(stage, steps, replace(first, stage=stage, steps_done=steps).save)
+    older, newest = checkpoints.paths()
+    assert (older.name, newest.name) == ("first_10.pt", "second_3.pt")
+    newest.write_bytes(newest.read_bytes()[:100])
+    with pytest.warns(UserWarning, match=r"so it is now second_3.pt.damaged, and .*first_10.pt is taken"):
+        assert newest_sound(checkpoints.paths(), Checkpoint.load).steps_done == 10
+    older.write_bytes(b"")
+    with pytest.raises(ValueError, match="resume must be a run with a checkpoint that can be read"):
+        newest_sound(checkpoints.paths(), Checkpoint.load)
