@@ -314,18 +314,20 @@ def main() -> None:
     at_least("n_samples", args.n_samples, 1, "pass a number of rollouts")
     torch.manual_seed(args.seed)
     model = Model.find(args.model)
-    digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+    pretrained_digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
     policy = model.load(args.device)
-    if args.extra_digits not in fitting_extras(policy, digits, [args.extra_digits]):
+    if args.extra_digits not in fitting_extras(policy, pretrained_digits, [args.extra_digits]):
         raise ValueError(f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it")
     console, kind = Console(), Kind(args.extra_digits)
-    problems = kind.problems(digits, args.n_problems, args.seed)
+    problems = kind.problems(pretrained_digits, args.n_problems, args.seed)
     weighting, certainty = certainty_power(EXPONENT), ReferenceCertainty()
-    inspections = [inspect(policy, problem, encode(solution(*problem)), digits, weighting, certainty) for problem in problems]
+    inspections = [
+        inspect(policy, problem, encode(solution(*problem)), pretrained_digits, weighting, certainty) for problem in problems
+    ]
     with console.status("Rollouts behind every wrong token"):
         found = measure(policy, inspections, args.n_samples)
         estimates, places = aurocs(found, args.seed), lost_by_place(found)
-    console.print(f"{args.model}, N = {digits}, {kind.name} digits.", summary(found))
+    console.print(f"{args.model}, N = {pretrained_digits}, {kind.name} digits.", summary(found))
     for table in tables(estimates, places):
         console.print(table)
     if args.output is not None:

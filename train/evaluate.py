@@ -161,21 +161,21 @@ def main() -> None:
         raise ValueError(f"output must be a folder, but {str(args.output)!r} is a file: choose another name")
     torch.manual_seed(args.seed)
     model, console = Model.find(args.model), Console()
-    digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+    pretrained_digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
     policy = model.load(args.device)
     sampled = args.sampled or args.n_samples > 1
-    kinds = [Kind(extra, name) for name in args.distributions for extra in fitting_extras(policy, digits)]
+    kinds = [Kind(extra, name) for name in args.distributions for extra in fitting_extras(policy, pretrained_digits)]
     evaluations = [
-        evaluate(policy, kind, digits, args.n_problems, args.seed, args.n_samples, deterministic=not sampled)
+        evaluate(policy, kind, pretrained_digits, args.n_problems, args.seed, args.n_samples, deterministic=not sampled)
         for kind in track(kinds, "Evaluating", console=console, transient=True)
     ]
     decoding = "sampled" if sampled else "greedy"
-    title = f"Accuracy on {args.n_problems} held-out problems, {decoding}, N = {digits}"
+    title = f"Accuracy on {args.n_problems} held-out problems, {decoding}, N = {pretrained_digits}"
     console.print(measure_table(title, evaluations, args.model))
     if errors := error_rows(evaluations):
         console.print(error_table(errors))
     if args.output is not None:
-        write(args.output, evaluations, digits, dataclasses.asdict(args))
+        write(args.output, evaluations, pretrained_digits, dataclasses.asdict(args))
         console.print(f"Written to {args.output}")
 
 

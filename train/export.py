@@ -100,13 +100,13 @@ def load_nanogpt(path: Path, vocabulary: Path | None, activation: str) -> GPT2LM
     return convert_nanogpt(state, n_head, rows, PAD_TOKEN_ID, activation)
 
 
-def export(model: GPT2LMHeadModel, folder: Path, origin: str, digits: int | None, temperature: float = 1.0) -> None:
+def export(model: GPT2LMHeadModel, folder: Path, origin: str, pretrained_digits: int | None, temperature: float = 1.0) -> None:
     """Write a model as a folder that ``GPT2LMHeadModel.from_pretrained``, ``--model`` and ``--pretrained`` take.
 
     :param model: over our vocabulary
     :param folder: made if need be
     :param origin: what the model was, for the README
-    :param digits: N, if known
+    :param pretrained_digits: N, if known
     :param temperature: the softmax temperature at which the model was trained, which a plain model does not apply
     :raises ValueError: if the folder already holds a model
     """
@@ -115,14 +115,14 @@ def export(model: GPT2LMHeadModel, folder: Path, origin: str, digits: int | None
     folder.mkdir(parents=True, exist_ok=True)
     save_gpt2(model, folder)
     write_json(folder / VOCABULARY, our_vocabulary())
-    if digits is not None:
-        write_json(folder / PRETRAINING, {"digits": digits})
-    (folder / "README.md").write_text(_readme(model, origin, digits, temperature), encoding="utf-8")
+    if pretrained_digits is not None:
+        write_json(folder / PRETRAINING, {"digits": pretrained_digits})
+    (folder / "README.md").write_text(_readme(model, origin, pretrained_digits, temperature), encoding="utf-8")
 
 
-def _readme(model: GPT2LMHeadModel, origin: str, digits: int | None, temperature: float) -> str:
+def _readme(model: GPT2LMHeadModel, origin: str, pretrained_digits: int | None, temperature: float) -> str:
     config = model.config
-    n = "" if digits is None else f" Pre-trained on operands of 1 to {digits} digits."
+    n = "" if pretrained_digits is None else f" Pre-trained on operands of 1 to {pretrained_digits} digits."
     softmax = "" if temperature == 1 else f" Its softmax temperature is {temperature}: divide the logits by it before sampling."
     return f"""# A GPT-2 that adds two numbers on a scratchpad
 
@@ -154,14 +154,14 @@ def main() -> None:
     if args.pretrained_digits is not None:
         check_digits("pretrained_digits", args.pretrained_digits)
     found = Model.find(args.model)
-    digits, temperature = args.pretrained_digits, 1.0
+    pretrained_digits, temperature = args.pretrained_digits, 1.0
     if found.is_nanogpt:
         model = load_nanogpt(found.path, args.vocabulary, args.activation)
     else:
         policy = found.load()
         model, temperature = policy.language_model, policy.temperature
-        digits = _known_digits(found) if digits is None else digits
-    export(model, args.output, args.model, digits, temperature)
+        pretrained_digits = _known_digits(found) if pretrained_digits is None else pretrained_digits
+    export(model, args.output, args.model, pretrained_digits, temperature)
     Console().print(f"Written to {args.output}: python -m train.ppo --pretrained {args.output}", soft_wrap=True)
 
 

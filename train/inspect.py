@@ -121,7 +121,7 @@ def look(args: InspectArgs) -> tuple[list[tuple[str, Inspection]], bool]:
     :raises ValueError: if there is no such model, the problem does not fit, or a pre-trained model lacks what the colour shows
     """
     problem = (args.a, args.b)
-    digits = digits_of(args)
+    pretrained_digits = digits_of(args)
     frames: list[tuple[str, Inspection]] = []
     for name, policy, weighting, certainty, is_agent in run_snapshots(args.run) if args.run else [snapshot(args.model)]:
         if not is_agent and args.colour in OF_AGENTS:
@@ -131,7 +131,7 @@ def look(args: InspectArgs) -> tuple[list[tuple[str, Inspection]], bool]:
             )
         torch.manual_seed(args.seed)
         tokens = complete(policy, problem, args.completion)
-        frames.append((name, inspect(policy, problem, tokens, digits, weighting, certainty)))
+        frames.append((name, inspect(policy, problem, tokens, pretrained_digits, weighting, certainty)))
     return frames, is_agent
 
 

@@ -28,7 +28,7 @@ from train.run.arguments import parse, to_flags
 from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
 from train.run.log import run_logger
 from train.run.models import Model, check_device
-from train.run.process import run_command
+from train.run.process import StopSignals, run_command
 from train.run.run import Run, arguments_of
 
 
@@ -254,18 +254,36 @@ def train(args: PPOArgs, console: Console) -> Path:
     return run.folder
 
 
+def make_callbacks(args: PPOArgs, run: Run, signals: StopSignals) -> CallbackList:
+    """What is measured, drawn and saved while the agent learns."""
+    pretrained_digits, extra = args.pretrained_digits, args.extra_digits
+    assert pretrained_digits is not None
+    checkpoints = Checkpoints(run.folder, ".zip", args.keep_checkpoints)
+    return CallbackList(
+        [
+            AccuracyCallback(pretrained_digits, (0, extra), args.eval_every_problems, args.eval_every, console=run.console),
+            CriticalTokenCallback(pretrained_digits, extra),
+            SampleCallback(pretrained_digits, extra, every=args.eval_every),
+            PositionCallback(args.eval_every),
+            InspectorCallback(pretrained_digits, extra, args.eval_every),
+            CheckpointCallback(checkpoints, args.checkpoint_every, signals),
+        ]
+    )
+
+
 def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
-    digits, extras = args.pretrained_digits, (0, args.extra_digits)
-    assert digits is not None
+    pretrained_digits, extras = args.pretrained_digits, (0, args.extra_digits)
+    assert pretrained_digits is not None
     say = run.console.print
 
     def measure() -> dict[str, dict[str, Any]]:
-        found = accuracies(agent.policy, digits, args.eval_problems, extras=extras) if args.eval_problems else []
+        found = accuracies(agent.policy, pretrained_digits, args.eval_problems, extras=extras) if args.eval_problems else []
         return {accuracy.kind: accuracy.as_dict() for accuracy in found}
 
     if agent.training_state is None:
         agent.set_logger(run_logger(run.folder))
-        say(f"Fine-tuning {args.pretrained} (N = {digits}) on {digits + args.extra_digits} digits", markup=False)
+        longest = pretrained_digits + args.extra_digits
+        say(f"Fine-tuning {args.pretrained} (N = {pretrained_digits}) on {longest} digits", markup=False)
         run.write_results({"before": measure() if args.eval_before else {}})
     else:
         agent.set_logger(run_logger(run.folder, resumed_at=agent.num_timesteps))
@@ -274,17 +292,7 @@ def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
     try:
         with run.training(lambda: next(reversed(agents_of(run.folder)), None), lambda: rescue(agent)) as signals:
             if agent.num_timesteps < args.total_timesteps:
-                checkpoints = Checkpoints(run.folder, ".zip", args.keep_checkpoints)
-                callbacks = CallbackList(
-                    [
-                        AccuracyCallback(digits, extras, args.eval_every_problems, args.eval_every, console=run.console),
-                        CriticalTokenCallback(digits, args.extra_digits),
-                        SampleCallback(digits, args.extra_digits, every=args.eval_every),
-                        PositionCallback(args.eval_every),
-                        InspectorCallback(digits, args.extra_digits, args.eval_every),
-                        CheckpointCallback(checkpoints, args.checkpoint_every, signals),
-                    ]
-                )
+                callbacks = make_callbacks(args, run, signals)
                 resumed = agent.training_state is not None
                 if resumed:
                     agent.resume()
@@ -298,6 +306,7 @@ def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
     finally:
         agent.logger.close()
     results = {
+        "before": {},
         **run.results(),
         "after": measure(),
         "episodes": agent.episodes_done,
@@ -306,7 +315,7 @@ def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
     }
     run.write_results(results)
     if results["after"]:
-        title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {digits}"
+        title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {pretrained_digits}"
         columns = {
             name: [Accuracy(kind, found["solved"], found["total"]) for kind, found in results[name].items()]
             for name in ("before", "after")

@@ -88,9 +88,9 @@ class Progress:
 
 
 def _rows(path: Path) -> list[Row]:
-    text = path.read_text()
-    lines = text[: text.rfind("\n") + 1].splitlines()  # without a line that was cut short
     try:
+        text = path.read_text()
+        lines = text[: text.rfind("\n") + 1].splitlines()  # without a line that was cut short
         return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(

@@ -61,7 +61,8 @@ class Run:
         :param flags: the command line that reads back as these arguments
         :param console: for what a person should know
         :param inputs: digests of what the run starts from, by argument
-        :raises ValueError: if the folder holds a run already, is no folder, or another process makes the run
+        :raises ValueError: if the folder holds a run already, is no folder, or its record is damaged, or if another process
+            makes the run
         :raises CannotWrite: if the folder cannot be written
         """
         folder = args.resume or _made(args.run_folder, f"runs/{name}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -168,13 +169,24 @@ def read_record(folder: Path, name: str) -> dict[str, Any]:
     :param name: of the argument that led here, for the message
     :raises ValueError: if it is damaged
     """
-    return read_json(folder / RECORD, name) if (folder / RECORD).is_file() else {}
+    if not (folder / RECORD).is_file():
+        return {}
+    record = read_json(folder / RECORD, name)
+    for part, kind in (("arguments", dict), ("inputs", dict), ("sessions", list)):
+        if not isinstance(record.get(part), kind):
+            raise ValueError(
+                f"{name} must come with the record of a run, but {str(folder / RECORD)!r} lacks {part}: correct it"
+            )
+    return record
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in a folder is finished."""
+    """Whether the run in a folder is finished.
+
+    :raises ValueError: if its results are damaged
+    """
     path = folder / RESULTS
-    return path.is_file() and "after" in json.loads(path.read_text())
+    return path.is_file() and "after" in read_json(path, "run")
 
 
 @contextmanager
