@@ -54,10 +54,10 @@ def recorded_identity(folder: Path) -> dict[str, Any]:
     it a default that changes nothing.
     """
     record = read_record(folder, "store")
-    return _identity(record["arguments"], record["inputs"]["pretrained"])
+    return _identity(record["arguments"], record["inputs"].get("pretrained"))
 
 
-def _identity(arguments: dict[str, Any], digest: str) -> dict[str, Any]:
+def _identity(arguments: dict[str, Any], digest: str | None) -> dict[str, Any]:
     """As JSON reads it back; 2 and 2.0 are one number."""
     known = {field.name: field.default for field in dataclasses.fields(PPOArgs)}
     found = {name: value for name, value in {**known, **arguments, "pretrained": digest}.items() if name not in NOT_SCIENCE}
