@@ -20,7 +20,7 @@ import tyro
 from benchmarks.report import header
 from tests.fuzz import task
 from tests.fuzz.files import Files
-from train.run.run import write_json
+from train.run.files import write_json
 
 MEMORY = 8 * 2**30
 """Bytes of address space: what asks for more fails."""

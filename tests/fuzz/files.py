@@ -1,4 +1,4 @@
-"""Cases against whatever reads a file: models, checkpoints, agents, vocabularies, configurations; and the command lines."""
+"""Cases against whatever reads a file: models, checkpoints, agents, vocabularies, what runs record; and the command lines."""
 
 import contextlib
 import io
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
@@ -22,11 +23,16 @@ from train import ppo, pretrain
 from train.export import load_nanogpt, our_vocabulary
 from train.pretraining.checkpoint import Checkpoint
 from train.run.arguments import parse
-from train.run.checkpoints import load_newest
-from train.run.models import load_policy, pretrained_digits
-from train.run.run import make_run_folder, resumed
+from train.run.checkpoints import AGENT, Checkpoints, load_newest_agent
+from train.run.log import PROGRESS, Progress
+from train.run.models import Model
+from train.run.run import RECORD, RESULTS, FinishedRun, Run, arguments_of
 
 POSITIONS = 300
+RUN, PRETRAINING = "run", "pretraining"
+"""Folders of an interrupted run of each command."""
+TABLE = "time/total_timesteps,time/episodes,rollout/success_rate,objective/kl\n100,8,0.5,\n230,16,0.25,1.5\n,,,1.25\n"
+"""Of two rollouts."""
 
 
 class Files:
@@ -59,13 +65,15 @@ class Files:
         (folder / "hub" / "config.json").write_text(json.dumps(content["model_args"]))
         (folder / "hub" / "vocab.json").write_text(json.dumps(our_vocabulary()))
 
-        make_run_folder(pretrain.PretrainArgs(), "pretrain", folder / "pretraining")
+        begin("pretrain", pretrain.PretrainArgs(run_folder=folder / PRETRAINING))
         self.optimizers = pretrain.make_optimizers(self.model, pretrain.PretrainArgs(), 1.0)
-        checkpoint = Checkpoint.of("first", 3, self.model, self.optimizers)
-        self.checkpoint = checkpoint.save(folder / "pretraining" / "checkpoints")
+        checkpoints = Checkpoints(folder / PRETRAINING, ".pt")
+        checkpoints.save("first", 3, Checkpoint.of("first", 3, self.model, self.optimizers).save)
+        (self.checkpoint,) = checkpoints.paths()
 
-        make_run_folder(ppo.PPOArgs(pretrained_digits=5), "ppo", folder / "run")
-        (folder / "run" / "checkpoints").mkdir()
+        begin("ppo", ppo.PPOArgs(pretrained_digits=5, run_folder=folder / RUN))
+        (folder / RUN / RESULTS).write_text(json.dumps({"before": {"N+1": {"solved": 1, "total": 4, "accuracy": 0.25}}}))
+        (folder / RUN / PROGRESS).write_text(TABLE)
         agent = PrioritizedKLPPO(
             "GPT2Policy",
             "ScratchpadAdd-v0",
@@ -75,27 +83,32 @@ class Files:
             seed=0,
             device="cpu",
         )
-        agent.save(folder / "run" / "agent.zip")
+        agent.save(folder / RUN / AGENT)
         self.cases: list[tuple[int, Callable[[np.random.Generator], None]]] = [
             (30, self.pretrained),
             (25, self.nanogpt),
             (10, self.pretraining_checkpoint),
             (15, self.agent),
             (3, self.newest_agent),
-            (12, self.run_arguments),
+            (12, self.run_record),
+            (3, self.progress),
             (5, self.command_line),
         ]
         self.sound()
 
     def sound(self) -> None:
         """What is not damaged is read."""
-        for name in ("hf", "run"):
-            load_policy(self.folder / name)
+        for name in ("hf", RUN):
+            model = Model.find(self.folder / name)
+            model.load()
+            assert model.pretrained_digits
         for name in ("nano", "hub"):
             load_nanogpt(self.folder / name, None, "gelu")
         Checkpoint.load(self.checkpoint).restore(self.model, self.optimizers)
-        resumed(ppo.PPOArgs, self.folder / "run")
-        resumed(pretrain.PretrainArgs, self.folder / "pretraining")
+        assert load_newest_agent(self.folder / RUN, "cpu")
+        for name, arguments, folder in COMMANDS:
+            resume(name, arguments, self.folder / folder)
+        Progress(self.folder / RUN).curve("objective/kl")
 
     def case(self, rng: np.random.Generator) -> None:
         """One of them."""
@@ -108,7 +121,7 @@ class Files:
         name = mutations.pick(rng, ("config.json", "config.json", "model.safetensors", "model.safetensors", "pretraining.json"))
         with damaged(rng, folder / name):
             refused(("pretrained", "model"), load_gpt2, folder, VOCAB_SIZE, POSITIONS, PAD_TOKEN_ID)
-            refused(("pretrained", "model", "digits"), pretrained_digits, folder)
+            refused(("pretrained", "model", "digits"), lambda: Model.find(folder).pretrained_digits)
 
     def nanogpt(self, rng: np.random.Generator) -> None:
         """A nanoGPT checkpoint, and its vocabulary."""
@@ -129,22 +142,34 @@ class Files:
 
     def agent(self, rng: np.random.Generator) -> None:
         """A saved agent whose policy is read."""
-        path = self.folder / "run" / "agent.zip"
+        path = self.folder / RUN / AGENT
         with damaged(rng, path):
-            refused(("model", "pretrained", "temperature", "pad_token_id"), load_policy, path)
+            refused(("model", "pretrained", "temperature", "pad_token_id"), lambda: Model.find(path).load())
 
     def newest_agent(self, rng: np.random.Generator) -> None:
         """What ``train.ppo --resume`` reads; only damaged by accident, since it is a pickle."""
-        sound = (self.folder / "run" / "agent.zip").read_bytes()
-        path = self.folder / "run" / "checkpoints" / "agent_10.zip"
-        path.write_bytes(mutations.blob(rng, sound))
-        refused(("resume",), load_newest, path.parent, "cpu")
+        path = self.folder / RUN / AGENT
+        sound = path.read_bytes()
+        try:
+            path.write_bytes(mutations.blob(rng, sound))
+            refused(("resume",), load_newest_agent, path.parent, "cpu")
+        finally:
+            path.write_bytes(sound)
 
-    def run_arguments(self, rng: np.random.Generator) -> None:
-        """What ``--resume`` reads first."""
-        arguments, name = mutations.pick(rng, [(ppo.PPOArgs, "run"), (pretrain.PretrainArgs, "pretraining")])
-        with damaged(rng, self.folder / name / "config.json"):
-            refused(("resume",), resumed, arguments, self.folder / name)
+    def run_record(self, rng: np.random.Generator) -> None:
+        """What ``--resume`` reads first, and what others read of a run."""
+        name, arguments, folder = mutations.pick(rng, COMMANDS)
+        run = self.folder / folder
+        files = [path for path in (run / RECORD, run / RESULTS) if path.is_file()]
+        with damaged(rng, mutations.pick(rng, files)):
+            refused(("resume", "run"), resume, name, arguments, run)
+            refused(("run",), FinishedRun, run)
+            refused(("model", "pretrained_digits"), lambda: Model.find(self.folder / RUN).pretrained_digits)
+
+    def progress(self, rng: np.random.Generator) -> None:
+        """The table of a run."""
+        with damaged(rng, self.folder / RUN / PROGRESS):
+            refused(("run", "column"), lambda: Progress(self.folder / RUN).curve("objective/kl"))
 
     def command_line(self, rng: np.random.Generator) -> None:
         """Flags and values of any kind: arguments, or exit status 2 and a message; resume stands alone."""
@@ -166,6 +191,26 @@ class Files:
             if isinstance(error, ValueError) and "must not stand beside resume" in str(error):
                 return
             raise UndocumentedError(f"{words} raised {type(error).__name__}: {str(error)[:300]}") from error
+
+
+COMMANDS: list[tuple[str, Any, str]] = [("ppo", ppo.PPOArgs, RUN), ("pretrain", pretrain.PretrainArgs, PRETRAINING)]
+"""With their arguments, and the folder of an interrupted run."""
+
+
+def begin(name: str, args: Any) -> None:
+    """Begin a run, and leave it."""
+    with Run.start(name, args, [], Console(quiet=True)):
+        pass
+
+
+def resume(name: str, arguments: Any, folder: Path) -> None:
+    """Resume a run, and leave it as it was."""
+    args = arguments_of(arguments, folder)
+    record = (folder / RECORD).read_bytes()
+    try:
+        begin(name, args)
+    finally:
+        (folder / RECORD).write_bytes(record)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from policies.model_files import TINY
 from tests.train.experiment.made_up_runs import write_record, write_run, write_to
 from tests.train.run.test_arguments import FIELDS, another_value
 from train.experiment.store import NOT_SCIENCE, Store, identity
 from train.ppo import PPOArgs
+from train.pretrain import PretrainArgs
+from train.run.run import Run
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "pretrained"])
@@ -67,6 +70,16 @@ def test_an_argument_that_was_added_later_orphans_no_run(done, tmp_path) -> None
     assert store.prepare(args).resume == begun
     for other in ({"kl_target": 1.0}, {"value_net_arch": ()}):
         assert store.folder(dataclasses.replace(args, **other)) != begun
+
+
+def test_a_run_of_pretraining_is_none_of_its_runs(tmp_path) -> None:
+    """Such as one whose --run-folder lies in the store."""
+    store = Store(tmp_path)
+    args = PretrainArgs(run_folder=tmp_path / "model")
+    with Run.start("pretrain", args, [], Console(quiet=True)) as run:
+        run.write_results({"after": {}})
+    assert store.get(PPOArgs()) is None
+    assert store.folder(PPOArgs()) != args.run_folder
 
 
 def test_published_runs_are_only_read(tmp_path) -> None:

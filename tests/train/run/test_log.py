@@ -74,9 +74,9 @@ def test_the_end_of_training_is_kept(tmp_path) -> None:
     assert Progress(tmp_path).rows == before
 
 
-@pytest.mark.parametrize("damage", ["a,b\n1,x\n", "a,b\n1,2,3\n"])
+@pytest.mark.parametrize("damage", [b"a,b\n1,x\n", b"a,b\n1,2,3\n", b"a,b\n1,\xff\n"])
 def test_a_damaged_table(damage, tmp_path) -> None:
-    (tmp_path / "progress.csv").write_text(damage)
+    (tmp_path / "progress.csv").write_bytes(damage)
     with pytest.raises(ValueError, match="run must have a sound table, but"):
         Progress(tmp_path)
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from train.run import provenance as provenance_module
 from train.run import run as run_module
 from train.run.provenance import provenance
-from train.run.run import FinishedRun, Run, arguments_of, claimed
+from train.run.run import FinishedRun, Run, arguments_of, claimed, is_finished, read_record
 
 QUIET = Console(quiet=True)
 ROOT = Path(__file__).parents[3]
@@ -259,6 +259,23 @@ def test_a_damaged_record(content, tmp_path) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(ValueError, match="resume must"):
         arguments_of(Args, tmp_path)
+
+
+@pytest.mark.parametrize(("part", "content"), [("arguments", []), ("inputs", None), ("sessions", {}), ("sessions", None)])
+def test_a_record_without_a_part(part, content, tmp_path) -> None:
+    start(Args(run_folder=tmp_path))
+    (tmp_path / "run.json").write_text(json.dumps({**record(tmp_path), part: content}))
+    with pytest.raises(ValueError, match=f"store must come with the record of a run, but .* lacks {part}"):
+        read_record(tmp_path, "store")
+    with pytest.raises(ValueError, match=f"lacks {part}"):
+        start(Args(run_folder=tmp_path, resume=tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "3", "\0"])
+def test_damaged_results(content, tmp_path) -> None:
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=f"run must come with .* '{tmp_path / 'results.json'}'"):
+        is_finished(tmp_path)
 
 
 def test_nothing_to_resume(tmp_path) -> None:
