@@ -4,9 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from rich.style import Style
 
 from addition_gym import encode, prompt, solution
+from agents import PrioritizedKLPPO
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from tests.train.helpers import critical, random_policy, same_weights, weights
@@ -138,7 +140,13 @@ def test_bad_arguments(arguments, message, pretrained, command) -> None:
 
 def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
     run = shutil.copytree(ppo_run, tmp_path / "run")
-    shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_10.zip")  # 10 sorts behind 9, unlike "10"
+    agent = PrioritizedKLPPO.load(run / "agent.zip", device="cpu")
+    for (
+        parameter
+    ) in agent.policy.value_net.parameters():  # the run never had a success, so its critic is still that of the start
+        torch.nn.init.ones_(parameter)
+    agent.save(run / "agent.zip")
+    shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_10.zip")  # 10 sorts after 9, unlike "10"
     shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_9.zip")
     paths = run_agents(run)
     assert len(paths) == len(list(run.glob("checkpoints/*.zip"))) + 1
@@ -151,8 +159,7 @@ def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
         expected = Model.find(paths[index - 1] if index else pretrained).load()
         assert same_weights(weights(found.policy.language_model), weights(expected.language_model))
         assert same_weights(weights(found.policy.reference), reference)
-        if not index:
-            assert not any(np.any(weight) for weight in weights(found.policy.value_net).values())
+        assert all(bool(np.any(weight)) == (index in (1, 2, len(paths))) for weight in weights(found.policy.value_net).values())
     assert names[0] == "start"
     assert names[-1].startswith("end, ")
     assert len(names) == len(paths) + 1
