@@ -141,9 +141,7 @@ def test_bad_arguments(arguments, message, pretrained, command) -> None:
 def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
     run = shutil.copytree(ppo_run, tmp_path / "run")
     agent = PrioritizedKLPPO.load(run / "agent.zip", device="cpu")
-    for (
-        parameter
-    ) in agent.policy.value_net.parameters():  # the run never had a success, so its critic is still that of the start
+    for parameter in agent.policy.value_net.parameters():  # zero so far, since the run never had a success
         torch.nn.init.ones_(parameter)
     agent.save(run / "agent.zip")
     shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_10.zip")  # 10 sorts after 9, unlike "10"
