@@ -7,7 +7,7 @@ stopped early or proposed by a search, so there would be nothing left for Tune t
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,7 @@ TAIL = 15
 """Lines of an error that are shown."""
 PATIENCE = 60.0
 """Seconds that stopped runs have to save and end."""
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ class Runner:
             return []
         ray, failed = _ray(), []
         gpus = float(missing[0].device != "cpu") if self.gpus is None else self.gpus
-        with ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **self._where()):
+        with (
+            _signals_as_before(),
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **self._where()),
+        ):
             received = _stop_on_signals()
             if self.address == LOCAL:
                 check_resources(self.cpus, gpus, ray.cluster_resources())
@@ -136,6 +140,17 @@ def _ray() -> Any:
     return ray
 
 
+@contextlib.contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """Undo what Ray does to the handlers of signals; it leaves those of the system behind, and Python does not notice."""
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _stop_on_signals() -> list[int]:
     """Let SIGINT and SIGTERM stop this process at once, in place of Ray, which would not let the runs save.
 
@@ -149,7 +164,7 @@ def _stop_on_signals() -> list[int]:
         received.append(number)
         stop_at_once(number, frame)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, stop)
     return received
 
