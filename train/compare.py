@@ -9,7 +9,7 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from train.experiment.arms import matched_budget
+from train.experiment.arms import Experiment, matched_budget
 from train.experiment.experiment import run_experiment
 from train.experiment.runner import Runner
 from train.experiment.store import PUBLISHED, Store
@@ -48,18 +48,18 @@ def main() -> None:
     arms = matched_budget(args.ppo, args.uniform_coefs, args.prioritized_coefs)
     uniform = [arm for arm, ppo in arms.items() if ppo.weighting == "uniform"]
     command = shlex.join(["python", "-m", "train.compare", *(word for word in sys.argv[1:] if word != "--summarize")])
-    run_experiment(
+    output = args.output or Path("results") / args.experiment
+    experiment = Experiment(
         args.experiment,
         command,
         arms,
         args.seeds,
         Store(args.store, PUBLISHED),
-        None if args.summarize else args.runner,
-        args.output or Path("results") / args.experiment,
-        Console(),
+        output,
         lambda results: verdict(results, uniform),
         NOT_SHOWN,
     )
+    run_experiment(experiment, None if args.summarize else args.runner, Console())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from train.experiment.arms import AXES, name_arms
+from train.experiment.arms import AXES, Experiment, name_arms
 from train.experiment.experiment import run_experiment
 from train.experiment.runner import Runner
 from train.experiment.store import PUBLISHED, Store
@@ -63,7 +63,8 @@ def main() -> None:
     points, axes = parse_grid(sys.argv[1:])
     args, arms = points[0], name_arms([point.ppo for point in points], axes)
     command = shlex.join(["python", "-m", "train.sweep", *sys.argv[1:]])
-    run_experiment("Sweep", command, arms, args.seeds, Store(args.store, PUBLISHED), args.runner, args.output, Console())
+    experiment = Experiment("Sweep", command, arms, args.seeds, Store(args.store, PUBLISHED), args.output)
+    run_experiment(experiment, args.runner, Console())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,40 @@
-"""The arms of an experiment, and the runs that they consist of."""
+"""An experiment's arms, and the runs that they consist of."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from agents.weighting.token_weights import TokenWeights, named_weighting
 from policies.checks import at_least
-from train.experiment.store import NOT_SCIENCE
+from train.experiment.results import Results
+from train.experiment.store import NOT_SCIENCE, Store
 from train.ppo import PRESETS, PPOArgs
 
 Arms = Mapping[str, PPOArgs]
 """Arguments of fine-tuning by the name of the arm; their seed is the first one."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared, and where."""
+
+    title: str
+    """Of the report."""
+    command: str
+    """What makes it."""
+    arms: Arms
+    seeds: int
+    """Runs of each arm."""
+    store: Store
+    """Where its runs are."""
+    output: Path
+    """The folder of the report."""
+    answer: Callable[[Results], str] = lambda _: ""
+    """A sentence that the results say together."""
+    note: str = ""
+    """What stands below it in the report."""
+
 
 AXES = tuple(
     field.name

@@ -1,7 +1,7 @@
 """What the runs of an experiment found together: a table, pictures and a page."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from rich.console import Console
 
-from train.experiment.arms import Arms
+from train.experiment.arms import Arms, Experiment
 from train.experiment.results import Results, paired_seeds, read_result
-from train.experiment.store import Store
 from train.experiment.verdict import FOCUS, compare
 from train.measure.accuracy import Kind
 from train.measure.pictures import COLOURS
@@ -30,32 +29,17 @@ Runs = Mapping[tuple[str, int], FinishedRun]
 """Finished runs by arm and seed."""
 
 
-def report(
-    title: str,
-    command: str,
-    arms: Arms,
-    runs: Runs,
-    store: Store,
-    output: Path,
-    console: Console,
-    answer: Callable[[Results], str] = lambda _: "",
-    note: str = "",
-) -> None:
+def report(experiment: Experiment, runs: Runs, console: Console) -> None:
     """Print the table, and write ``README.md``, ``arms.csv``, ``runs.csv`` and two pictures.
 
-    :param title: of the page
-    :param command: what made it
-    :param arms: of the experiment
+    :param experiment: what is compared
     :param runs: those that are done, at least one
-    :param store: knows the accuracies of the pre-trained models
-    :param output: the folder to write into
     :param console: for the table
-    :param answer: a sentence that the results say together
-    :param note: what stands below it on the page
     """
+    arms, output = experiment.arms, experiment.output
     results: Results = {
         arm: {
-            seed: read_result(arm, seed, run, args.extra_digits, store.before(args))
+            seed: read_result(arm, seed, run, args.extra_digits, experiment.store.before(args))
             for (of, seed), run in runs.items()
             if of == arm
         }
@@ -68,12 +52,12 @@ def report(
     write_rows(output / "runs.csv", (vars(run) for found in results.values() for run in found.values()))
     write_rows(output / "arms.csv", arm_rows(results))
     draw(results, longer, output)
-    said = answer(results)
+    said = experiment.answer(results)
     parts = [
-        f"# {title}",
-        made_by(command, results, runs),
+        f"# {experiment.title}",
+        made_by(experiment.command, results, runs),
         f"**{said}**" if said else "",
-        note,
+        experiment.note,
         markdown_table(header, rows),
         caption(results),
         "The arms differ in these arguments of `python -m train.ppo`; runs of one seed share problems and initial weights:",
@@ -84,7 +68,7 @@ def report(
         "![Gain against KL spent](gain_against_kl.png)",
     ]
     (output / "README.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
-    console.print(rich_table(title, header, rows, caption(results)))
+    console.print(rich_table(experiment.title, header, rows, caption(results)))
     console.print(*[said] if said else [], f"Wrote {output}", sep="\n")
 
 
