@@ -18,7 +18,7 @@ from train.run.process import run_command
 
 CURVES = {"eval/accuracy_<=N": "up to N digits, greedy", "eval/accuracy_N+1": "N+1 digits, greedy"}
 SAMPLED = "rollout/success_rate"
-STYLES = ("-", "--", ":")
+DASHES = ("-", "--", ":")
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ def draw(runs: Sequence[Path], output: Path) -> None:
     def curve(axes: Axes, column: str, label: str, colour: str, style: str) -> None:
         _draw_curve(axes, [run.curve(column) for run in logged if column in run.columns], label, colour, style)
 
-    for (column, label), colour, style in zip(CURVES.items(), COLOURS, STYLES, strict=False):
+    for (column, label), colour, style in zip(CURVES.items(), COLOURS, DASHES, strict=False):
         curve(left, column, label, colour, style)
-    curve(left, SAMPLED, "N+1 digits, sampled (training)", COLOURS[2], STYLES[2])
+    curve(left, SAMPLED, "N+1 digits, sampled (training)", COLOURS[2], DASHES[2])
     left.set(xlabel="episodes", ylabel="accuracy", ylim=(0, 1), title="Accuracy")
     commas = {name for run in logged for name in run.columns if name.startswith("critical/") and name.endswith("_comma")}
     for index, name in enumerate(sorted(commas)):
         _, line, operand, _ = name.replace("/", "_").split("_")
         label = f"line {line[-1]}, {'first' if operand[-1] == '1' else 'second'} operand"
-        curve(right, name, label, COLOURS[index // 2], STYLES[0] if operand[-1] == "1" else STYLES[1])
+        curve(right, name, label, COLOURS[index // 2], DASHES[0] if operand[-1] == "1" else DASHES[1])
     right.set(xlabel="episodes", ylabel="probability", ylim=(0, 1), title="The right comma at the critical positions")
     for axes in (left, right):
         axes.grid(alpha=0.3)

@@ -23,6 +23,8 @@ COMMAS = [(line, operand) for line in (1, 2, 3) for operand in (1, 2)]
 STANDARD, PRIORITIZED, NO_KL = "standard", "prioritized", "no KL"
 FEW = 3
 """Of so few seeds the interquartile mean is the mean, and the bootstrap interval runs from the lowest to the highest."""
+ENOUGH = 10
+"""Of so many seeds bootstrap intervals are nearly as wide as they should be (docs/matched_budget.md)."""
 Runs = Mapping[str, Sequence[FinishedRun]]
 Rows = list[dict[str, Any]]
 
@@ -66,8 +68,8 @@ def how(workshop: Workshop, kl_coef: float | None = None) -> str:
     if workshop.seeds <= FEW:
         drawn = f"means over {workshop.seeds} seeds, bands and brackets run from the lowest to the highest"
     else:
-        drawn = f"interquartile means over {workshop.seeds} seeds, bands and brackets 95% bootstrap intervals"
-        drawn = f"{drawn}, too narrow for so few"
+        narrow = ", too narrow for so few" if workshop.seeds < ENOUGH else ""
+        drawn = f"interquartile means over {workshop.seeds} seeds, bands and brackets 95% bootstrap intervals{narrow}"
     return f"KL coefficient {coef:g}; lines are {drawn}."
 
 
@@ -133,16 +135,18 @@ def fig_7(workshop: Workshop) -> Artefact:
         for arm, runs in found.items()
     }
     first = "critical/line1_operand1_comma"
-    peaks = {arm: band(runs, first)["value"] for arm, runs in found.items()}
-    lowest = {arm: min(run.progress.curve(first)[1][-1] for run in runs) for arm, runs in found.items()}
-    falls = "; ".join(
-        f"{values.max():.2f}, {values[-5:].mean():.2f} and {lowest[arm]:.2f} ({arm})" for arm, values in peaks.items()
+    curves = {arm: band(runs, first)["value"] for arm, runs in found.items()}
+    below = {arm: sum(bool(run.progress.curve(first)[1][-1] < curves[arm][0]) for run in runs) for arm, runs in found.items()}
+    commas = "; ".join(
+        f"{arm} starts at {values[0]:.2f}, reaches {values.max():.2f} and lies between {values[-5:].min():.2f} and "
+        f"{values[-5:].max():.2f} in the last five rollouts, and {below[arm]} of {len(found[arm])} runs end below the start"
+        for arm, values in curves.items()
     )
     caption = (
         "Probability of the right prediction on the six critical commas, line by line, given the right text before them, "
         f"during RL with the standard and the prioritized penalty. {how(workshop)} At the end: "
         + "; ".join(f"{arm} {values}" for arm, values in ends.items())
-        + f". The first comma's peak, its mean over the last five rollouts and its lowest end of a run: {falls}"
+        + f". The first comma: {commas}"
         + ". In the paper (Fig. 7) they rise with the prioritized penalty; with the standard one they fall back to their start."
     )
     return Artefact("Figure 7: the six critical commas", caption, rows, figure)
