@@ -42,8 +42,8 @@ class Artefact:
         table = markdown_table(self.table[0], self.table[1:]).strip() if self.table else ""
         parts = [f"## {self.title}", self.caption, table, f"![{self.title}]({name}.png)"]
         parts.append(
-            f"Made by `{command}` in {seconds / 60:.1f} minutes, not counting models and runs that were there before; each says "
-            f"itself what made it. This page: {made}."
+            f"Made by `{command}` in {seconds / 60:.1f} minutes, not counting models and runs that were there before; each "
+            f"says itself what made it. This page: {made}."
         )
         (folder / f"{name}.md").write_text("\n\n".join(part for part in parts if part) + "\n")
 

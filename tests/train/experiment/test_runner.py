@@ -21,6 +21,7 @@ from train.experiment.store import Store
 from train.ppo import PRESETS, PPOArgs
 from train.run.arguments import parse, to_flags
 from train.run.checkpoints import Checkpoints
+from train.run.process import stop_at_once
 from train.run.run import FinishedRun
 
 pytest.importorskip("ray", reason="the extra experiments is not installed")
@@ -119,13 +120,17 @@ def test_a_failure_is_shown_and_the_others_continue(ppo_arguments, tmp_path) -> 
     good = short(ppo_arguments)
     bad = dataclasses.replace(good, batch_size=-1)
     store, console = Store(tmp_path / "store"), Console(file=io.StringIO(), width=200)
-    assert Runner().run_missing(store, [bad, good, good], console) == [store.folder(bad)]
+    before = signal.signal(signal.SIGTERM, stop_at_once)
+    try:
+        assert Runner().run_missing(store, [bad, good, good], console) == [store.folder(bad)]
+        with pytest.raises(KeyboardInterrupt):  # Ray's own handler is gone
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     text = console.file.getvalue()
     assert f"FAILED: {store.folder(bad)}" in text
     assert "batch_size must" in text
     assert text.count(f"done: {store.folder(good)}") == 1
-    with pytest.raises(KeyboardInterrupt):  # Ray's own handlers are gone
-        signal.raise_signal(signal.SIGINT)
     run = store.get(good)
     assert run.record["command"].split()[3:] == to_flags(good, PRESETS)
     assert run.record["sessions"][0]["threads"] == 1
