@@ -1,4 +1,8 @@
-"""Checks of arguments, in one form of message: "(argument) must (constraint), but it is (value): (remedy)"."""
+"""Checks of arguments, in one form of message: "(argument) must (constraint), but it is (value): (remedy)".
+
+``policies/checks.py`` has the same for the other packages: neither package may import the other, and here numbers may be so
+long that Python refuses to write them.
+"""
 
 from collections.abc import Sequence
 

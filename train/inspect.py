@@ -55,7 +55,7 @@ class Snapshot(NamedTuple):
 
     name: str
     policy: GPT2Policy
-    weighting: Weighting
+    kl_weighting: Weighting
     """Of the KL penalty it is trained with."""
     certainty: ReferenceCertainty
     is_agent: bool

@@ -24,7 +24,7 @@ from train.measure.callbacks import (
     PositionCallback,
     SampleCallback,
 )
-from train.run.arguments import parse, to_flags
+from train.run.arguments import parse
 from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
 from train.run.log import run_logger
 from train.run.models import Model, check_device
@@ -208,6 +208,11 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
     )
 
 
+def inputs_of(args: PPOArgs) -> dict[str, str]:
+    """What a run starts from, by argument. :return: digests"""
+    return {"pretrained": Model.find(args.pretrained).digest()}
+
+
 def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
     """The agent of an interrupted run in a new environment; None if it left no checkpoint.
 
@@ -237,19 +242,20 @@ def train(args: PPOArgs, console: Console) -> Path:
     """Fine-tune, evaluate before and after, and write a run folder; or resume an interrupted run.
 
     :return: the run folder
-    :raises ValueError: if an argument breaks its constraint, or another process makes the run
+    :raises ValueError: if an argument breaks its constraint, or another process is making the run
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
     """
     check(args)
     torch.manual_seed(args.seed)
-    flags = to_flags(args, PRESETS)
     if args.pretrained_digits is None:
         args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)
     agent = None if args.resume else make_agent(args)  # whatever is wrong with the arguments shows before a folder is made
-    inputs = {} if args.resume else {"pretrained": Model.find(args.pretrained).digest()}
-    with Run.start("ppo", args, flags, console, inputs) as run:
-        agent = agent or resumed_agent(args, run.folder) or make_agent(args)
+    with Run.start("ppo", args, PRESETS, console, {} if args.resume else inputs_of(args)) as run:
+        agent = agent or resumed_agent(args, run.folder)
+        if agent is None:
+            run.check_inputs(inputs_of(args))
+            agent = make_agent(args)
         _train(agent, args, run)
     return run.folder
 

@@ -29,7 +29,7 @@ from train.measure.accuracy import accuracies, accuracy_table
 from train.pretraining.checkpoint import Checkpoint
 from train.pretraining.data import packed_blocks
 from train.pretraining.muon import Muon
-from train.run.arguments import parse, to_flags
+from train.run.arguments import parse
 from train.run.checkpoints import FOLDER as CHECKPOINTS
 from train.run.checkpoints import Checkpoints, newest_sound
 from train.run.files import write_json
@@ -286,12 +286,12 @@ def train(args: PretrainArgs, console: Console) -> Path:
     """Pre-train, evaluate, and write a run folder; or resume an interrupted run.
 
     :return: the run folder; the model is in its folder ``model``
-    :raises ValueError: if an argument breaks its constraint, or another process makes the run
+    :raises ValueError: if an argument breaks its constraint, or another process is making the run
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
     """
     check(args)
-    with Run.start("pretrain", args, to_flags(args, PRESETS), console) as run:
+    with Run.start("pretrain", args, PRESETS, console) as run:
         model = run.folder / MODEL
         if not (model / PRETRAINING).is_file():
             with run.training(Checkpoints(run.folder, ".pt").newest) as signals:

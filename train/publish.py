@@ -40,7 +40,7 @@ def publish(args: PublishArgs) -> list[Path]:
         run, target = record.parent, args.runs / record.parent.name
         if is_finished(run) and recorded_identity(run) not in published:
             target.mkdir(parents=True)
-            for name in (RECORD, RESULTS, PROGRESS):
+            for name in (RESULTS, PROGRESS, RECORD):  # a copy without its record is none
                 shutil.copy(run / name, target)
             new.append(target)
     for record in sorted(args.store.glob(f"{PRETRAINED}/*/{RECORD}")):
@@ -50,7 +50,8 @@ def publish(args: PublishArgs) -> list[Path]:
             for name in (RECORD, RESULTS):
                 shutil.copy(run / name, target)
             new.append(target)
-    write_rows(args.runs / "index.csv", index(args.runs))
+    if args.runs.is_dir():
+        write_rows(args.runs / "index.csv", index(args.runs))
     return new
 
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import addition_gym
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, ScratchpadAddEnv, decode, encode, prompt, solution
+from addition_gym.episode import longest_digits
 from tests.addition_gym.helpers import PROMPT, SOLUTION, few, fragments, mutate, write
 
 OPERANDS = {"operands": (345, 67)}
@@ -455,3 +456,12 @@ def test_sizes_are_checked_before_memory_is_taken(arguments, message):
     make = gym.make_vec if "num_envs" in arguments else gym.make
     with pytest.raises(ValueError, match=message):
         make("ScratchpadAdd-v0", **arguments)
+
+
+def test_longest_digits_by_trying_environments() -> None:
+    """Every number of positions from just enough for one digit to just enough for six."""
+    needed = {digits: ScratchpadAddEnv(digits=digits, distribution="identical").max_tokens for digits in range(1, 8)}
+    assert needed[1] < needed[6]
+    for max_tokens in range(needed[1] - 1, needed[6] + 1):
+        fitting = [digits for digits, tokens in needed.items() if tokens <= max_tokens]
+        assert longest_digits(max_tokens) == max(fitting, default=0)

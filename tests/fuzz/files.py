@@ -199,7 +199,7 @@ COMMANDS: list[tuple[str, Any, str]] = [("ppo", ppo.PPOArgs, RUN), ("pretrain", 
 
 def begin(name: str, args: Any) -> None:
     """Begin a run, and leave it."""
-    with Run.start(name, args, [], Console(quiet=True)):
+    with Run.start(name, args, {args.preset: args}, Console(quiet=True)):
         pass
 
 

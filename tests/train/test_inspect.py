@@ -164,7 +164,7 @@ def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
 
 
 def test_snapshot_has_the_weights_of_its_own_penalty(ppo_run, pretrained) -> None:
-    assert snapshot(ppo_run).weighting == certainty_power(150.0)
+    assert snapshot(ppo_run).kl_weighting == certainty_power(150.0)
     assert snapshot(ppo_run).is_agent
     assert not snapshot(pretrained).is_agent
 

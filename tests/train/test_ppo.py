@@ -69,7 +69,7 @@ def test_the_record_says_what_made_the_run(ppo_run, ppo_arguments, pretrained) -
     words = record["command"].split()
     assert words[:3] == ["python", "-m", "train.ppo"]
     again = parse(PRESETS, "", words[3:])
-    assert again == parse(PRESETS, "", ppo_arguments)
+    assert again == replace(parse(PRESETS, "", ppo_arguments), pretrained_digits=1)
 
 
 def test_results_are_the_accuracies_before_and_after(ppo_run, pretrained) -> None:
@@ -357,4 +357,4 @@ def test_the_way_to_the_first_update_is_short(pretrained, tmp_path, monkeypatch)
             train(args, Console(quiet=True))
     finally:
         sys.setprofile(None)
-    assert len(visited) <= 14, sorted(visited)
+    assert len(visited) <= 13, sorted(visited)

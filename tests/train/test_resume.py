@@ -291,7 +291,7 @@ def test_nobody_else_trains_in_the_folder(begun, whole, command) -> None:
     code += "with claimed(pathlib.Path(sys.argv[1])): input(print(flush=True))"
     with subprocess.Popen([sys.executable, "-c", code, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline()
-        with pytest.raises(ValueError, match=f"another process makes the run in '{begun}'"):
+        with pytest.raises(ValueError, match=f"another process is making the run in '{begun}'"):
             command(ppo, "--resume", begun)
         other.kill()
     assert [path for path in sorted(begun.rglob("*")) if path.name != "lock"] == [path for path in files if path.name != "lock"]

@@ -63,8 +63,15 @@ class Runner:
         :raises ValueError: if this machine has less than a run occupies
         """
         at_least("cpus", self.cpus, 1, "pass the cores of a run")
+        if self.gpus is not None:
+            at_least("gpus", self.gpus, 0, "pass the GPUs of a run")
         if self.workers is not None:
             at_least("workers", self.workers, 1, "pass how many runs to make at a time")
+            if self.address != LOCAL:
+                raise ValueError(
+                    f"workers must not be given with an address, {self.address!r}, but it is {self.workers}: leave it out, the "
+                    "cluster knows what it has room for"
+                )
         missing = [args for args in dict.fromkeys(runs) if not store.get(args)]
         if not missing:
             return []
@@ -106,9 +113,7 @@ class Runner:
         return failed
 
     def _where(self) -> dict[str, Any]:
-        if self.address == LOCAL and self.workers is not None:
-            return {"address": LOCAL, "num_cpus": self.workers * self.cpus}
-        return {"address": self.address}
+        return {"address": self.address} | ({"num_cpus": self.workers * self.cpus} if self.workers else {})
 
 
 def make(store: Store, args: PPOArgs, folder: Path) -> None:

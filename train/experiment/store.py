@@ -7,19 +7,19 @@ runs/store/before/           accuracies of the pre-trained models
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from policies.safe_files import read_json
 from train.measure.accuracy import accuracies
 from train.ppo import PPOArgs
 from train.run.files import write_json
 from train.run.models import Model
-from train.run.run import RECORD, FinishedRun, is_finished, read_record
+from train.run.run import RECORD, FinishedRun, claimed, is_finished, read_record
 
 PUBLISHED = Path("results/store")
 """Runs that come with the repository."""
@@ -53,6 +53,12 @@ def recorded_identity(folder: Path) -> dict[str, Any]:
     An argument that was not there yet when it was made has, for that run, its default: whoever adds one to ``train.ppo`` gives
     it a default that changes nothing.
     """
+    return _read_identity(folder, (folder / RECORD).stat().st_mtime_ns)
+
+
+@cache
+def _read_identity(folder: Path, changed: int) -> dict[str, Any]:
+    """:param changed: when its record was, so that a store is read once however often it is asked"""
     record = read_record(folder, "store")
     return _identity(record["arguments"], record["inputs"].get("pretrained"))
 
@@ -102,11 +108,12 @@ class Store:
         Runs of an experiment share it, and so need not measure it each (``eval_before``).
         """
         model = Model.find(args.pretrained)
-        path = self.root / "before" / f"{model.digest()[:12]}-{args.extra_digits}-{args.eval_problems}.json"
+        digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+        name = "-".join(map(str, (model.digest()[:12], digits, args.extra_digits, args.eval_problems)))
+        path = self.root / "before" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # whoever else needs it waits
+        with claimed(path.parent, wait=True):  # whoever else needs it waits
             if not path.is_file():
-                digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
                 found = accuracies(model.load(args.device), digits, args.eval_problems, extras=(0, args.extra_digits))
                 write_json(path, {accuracy.kind: accuracy.value for accuracy in found})
         return read_json(path, "store")
@@ -114,5 +121,9 @@ class Store:
 
 def _find(wanted: dict[str, Any], *roots: Path) -> Iterator[Path]:
     """The folders of runs with an identity, finished or not."""
-    folders = (path.parent for root in roots for path in sorted(root.glob(f"*/{RECORD}")))
-    return (folder for folder in folders if recorded_identity(folder) == wanted)
+    for folder in (path.parent for root in roots for path in sorted(root.glob(f"*/{RECORD}"))):
+        try:
+            if recorded_identity(folder) == wanted:
+                yield folder
+        except (ValueError, OverflowError) as error:
+            warnings.warn(f"{folder} is none of the store's runs: {error}", stacklevel=2)

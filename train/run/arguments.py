@@ -28,31 +28,6 @@ def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | N
     return args
 
 
-def to_flags(args: Any, presets: Mapping[str, Any]) -> list[str]:
-    """The shortest command line that :func:`parse` reads back as these arguments, wherever the run may be.
-
-    :param args: a dataclass of booleans, numbers, strings, ``None`` and tuples of these, and the paths ``run_folder`` and
-        ``resume``, which are left out
-    :param presets: as for :func:`parse`
-    """
-    default, flags = presets[args.preset], []
-    for field in dataclasses.fields(args):
-        name, value = field.name.replace("_", "-"), getattr(args, field.name)
-        if field.name in ("run_folder", "resume"):
-            continue
-        if field.name == "preset":
-            flags += [] if value == next(iter(presets)) else [f"--preset={value}"]
-        elif value == getattr(default, field.name):
-            continue
-        elif isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no-{name}")
-        elif isinstance(value, tuple):
-            flags += [f"--{name}", *map(str, value)]
-        else:
-            flags.append(f"--{name}={value}")
-    return flags
-
-
 def _check_alone(args: Any, default: Any) -> None:
     for field in dataclasses.fields(args):
         value = getattr(args, field.name)

@@ -54,11 +54,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write CSV, with the keys of the first row as its header; an empty file if there is no row."""
-    with path.open("w", newline="") as file:
-        writer = None
-        for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow(row)
+    """Write CSV whose header has the keys of all rows, in the order of their first appearance; an empty file for no row.
+
+    :raises CannotWrite: as :func:`replacing`
+    """
+    rows = list(rows)
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        if rows:
+            writer = csv.DictWriter(file, header, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)

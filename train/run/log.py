@@ -67,12 +67,13 @@ class Progress:
     def curve(self, column: str) -> tuple[Floats, Floats]:
         """Episodes and values of a column, ``(n,)`` each.
 
-        SB3 writes what an update recorded into the row of the *next* rollout: such a column is empty in the first row, and
-        takes its episodes from the row before.
+        SB3 writes what an update recorded into the row of the *next* rollout, and that of the last one at the end, without
+        episodes: such a column takes its episodes from the row before.
 
         :raises ValueError: if it was never logged
         """
-        late = column.startswith(OF_UPDATES) and bool(self.rows) and column not in self.rows[0]
+        at_the_end = any(column in row and EPISODES not in row for row in self.rows)
+        late = column.startswith(OF_UPDATES) and bool(self.rows) and (at_the_end or column not in self.rows[0])
         clocks = [{}, *self.rows[:-1]] if late else self.rows
         points = [
             (clock[EPISODES], row[column])

@@ -61,7 +61,7 @@ class Model:
     @property
     def is_agent(self) -> bool:
         """Whether it is a saved agent."""
-        return self.path.suffix == ".zip"
+        return self.path.suffix == ".zip" and self.path.is_file()
 
     @property
     def is_nanogpt(self) -> bool:

@@ -4,13 +4,14 @@ run.json        what makes the run: command, arguments, digests of its inputs, a
 checkpoints/    what it resumes from
 progress.csv    what it logged; TensorBoard's events beside it
 results.json    what it found; finished once it says what came out ``after`` training
+log.txt         what it printed, if an experiment made it
 lock            held by the process that makes the run
 """
 
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,7 +50,7 @@ class Run:
     @classmethod
     @contextmanager
     def start(
-        cls, name: str, args: Any, flags: Sequence[str], console: Console, inputs: Mapping[str, str | None] = {}
+        cls, name: str, args: Any, presets: Mapping[str, Any], console: Console, inputs: Mapping[str, str] = {}
     ) -> Iterator[Self]:
         """Make a run within this block, or resume the one in ``args.resume``: claim its folder and record what makes it.
 
@@ -58,7 +59,7 @@ class Run:
         :param name: of the command, such as ``"ppo"``
         :param args: a dataclass with ``preset``, ``run_folder`` and ``resume``. A new run gets ``run_folder``, by default
             ``runs/<name>-<preset>-<date and time>``
-        :param flags: the command line that reads back as these arguments
+        :param presets: of the command
         :param console: for what a person should know
         :param inputs: digests of what the run starts from, by argument
         :raises ValueError: if the folder holds a run already, is no folder, or its record is damaged, or if another process
@@ -68,12 +69,13 @@ class Run:
         folder = args.resume or _made(args.run_folder, f"runs/{name}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}")
         with claimed(folder):
             if args.resume:
+                _check_unfinished(folder)  # again: another process may have finished it meanwhile
                 record = read_record(folder, "resume")
                 record["sessions"].append(provenance())
             else:
                 _check_empty(folder)
                 arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in _PLACES}
-                command = shlex.join(["python", "-m", f"train.{name}", *flags])
+                command = shlex.join(["python", "-m", f"train.{name}", *to_flags(args, presets)])
                 record = {"command": command, "arguments": arguments, "inputs": inputs, "sessions": [provenance()]}
             write_json(folder / RECORD, record)
             try:
@@ -107,6 +109,19 @@ class Run:
             rescued = None if path else rescue()
             where = f"the model as it was is now {rescued}" if rescued else _named(path)
             raise TrainingFailed(f"{reason}; {where}") from error
+
+    def check_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Refuse to start again, where a run left no checkpoint, from something else than before.
+
+        :param inputs: digests, by argument
+        :raises ValueError: naming the argument
+        """
+        for name, digest in read_record(self.folder, "resume")["inputs"].items():
+            if inputs.get(name) != digest:
+                raise ValueError(
+                    f"{name} must be what the run in {str(self.folder)!r} started from, but it has changed since, and there is "
+                    "no checkpoint yet: restore it, or start a new run"
+                )
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write what the run has found so far; it is finished if that says ``after``.
@@ -195,7 +210,7 @@ def claimed(folder: Path, wait: bool = False) -> Iterator[None]:
 
     :param folder: of the run; a process may claim it again within the block
     :param wait: for another process to be done, instead of an error
-    :raises ValueError: if another process makes the run
+    :raises ValueError: if another process is making the run
     :raises CannotWrite: if the folder cannot be written
     """
     lock = FileLock(folder / LOCK, is_singleton=True)
@@ -203,7 +218,7 @@ def claimed(folder: Path, wait: bool = False) -> Iterator[None]:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise ValueError(
-            f"run_folder must not be in use, but another process makes the run in {str(folder)!r}: wait for it, or stop it"
+            f"run_folder must not be in use, but another process is making the run in {str(folder)!r}: wait for it, or stop it"
         ) from None
     except OSError as error:
         raise CannotWrite(folder, error) from error
@@ -222,8 +237,7 @@ def arguments_of(arguments: type[Args], folder: Path) -> Args:
     """
     if not (folder / RECORD).is_file():
         raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no {RECORD}: check the path")
-    if is_finished(folder):
-        raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
+    _check_unfinished(folder)
     recorded: Any = read_record(folder, "resume").get("arguments")
     known = {field.name for field in dataclasses.fields(arguments)}  # type: ignore[arg-type]
     try:
@@ -253,6 +267,11 @@ def _made(folder: Path | None, default: str) -> Path:
     raise AssertionError
 
 
+def _check_unfinished(folder: Path) -> None:
+    if is_finished(folder):
+        raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
+
+
 def _check_empty(folder: Path) -> None:
     if found := next((name for name in (RECORD, CHECKPOINTS, RESULTS) if (folder / name).exists()), None):
         raise ValueError(
@@ -263,3 +282,28 @@ def _check_empty(folder: Path) -> None:
 
 def _named(path: Path | None) -> str:
     return f"the last good checkpoint is {path}" if path else "there is no checkpoint yet"
+
+
+def to_flags(args: Any, presets: Mapping[str, Any]) -> list[str]:
+    """The shortest command line that :func:`train.run.arguments.parse` reads back as these arguments, wherever the run may be.
+
+    :param args: a dataclass of booleans, numbers, strings, ``None`` and tuples of these, and the paths ``run_folder`` and
+        ``resume``, which are left out
+    :param presets: default arguments by name; the first is the default preset
+    """
+    default, flags = presets[args.preset], []
+    for field in dataclasses.fields(args):
+        name, value = field.name.replace("_", "-"), getattr(args, field.name)
+        if field.name in ("run_folder", "resume"):
+            continue
+        if field.name == "preset":
+            flags += [] if value == next(iter(presets)) else [f"--preset={value}"]
+        elif value == getattr(default, field.name):
+            continue
+        elif isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, tuple):
+            flags += [f"--{name}", *map(str, value)]
+        else:
+            flags.append(f"--{name}={value}")
+    return flags

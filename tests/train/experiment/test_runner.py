@@ -19,10 +19,10 @@ from train import ppo
 from train.experiment.runner import Runner, check_resources
 from train.experiment.store import Store
 from train.ppo import PRESETS, PPOArgs
-from train.run.arguments import parse, to_flags
+from train.run.arguments import parse
 from train.run.checkpoints import Checkpoints
 from train.run.process import stop_at_once
-from train.run.run import FinishedRun
+from train.run.run import FinishedRun, to_flags
 
 pytest.importorskip("ray", reason="the extra experiments is not installed")
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds a worker by the files that it has open")
@@ -102,7 +102,7 @@ def test_every_command_ends_with_the_status_of_its_signal(number, words, tmp_pat
     """While its workers work."""
     store = tmp_path / "store"
     process = begin(*words, "--store", str(store), "--output", str(tmp_path / "out"))
-    wait_for(lambda: any(store.glob("before/*.lock")), process)
+    wait_for(lambda: (store / "before" / "lock").exists(), process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + number, output

@@ -12,8 +12,9 @@ from policies.model_files import TINY
 from tests.train.experiment.made_up_runs import write_record, write_run, write_to
 from tests.train.run.test_arguments import FIELDS, another_value
 from train.experiment.store import NOT_SCIENCE, Store, identity
+from train.measure.accuracy import Accuracy
 from train.ppo import PPOArgs
-from train.pretrain import PretrainArgs
+from train.pretrain import PRESETS, PretrainArgs
 from train.run.run import Run
 
 
@@ -76,7 +77,7 @@ def test_a_run_of_pretraining_is_none_of_its_runs(tmp_path) -> None:
     """Such as one whose --run-folder lies in the store."""
     store = Store(tmp_path)
     args = PretrainArgs(run_folder=tmp_path / "model")
-    with Run.start("pretrain", args, [], Console(quiet=True)) as run:
+    with Run.start("pretrain", args, PRESETS, Console(quiet=True)) as run:
         run.write_results({"after": {}})
     assert store.get(PPOArgs()) is None
     assert store.folder(PPOArgs()) != args.run_folder
@@ -110,3 +111,34 @@ def test_accuracy_before_training_is_measured_once(tmp_path, monkeypatch) -> Non
 
     monkeypatch.setattr("train.experiment.store.accuracies", measured_again)
     assert store.before(dataclasses.replace(args, seed=3, kl_coef=0.0)) == found
+
+
+def test_what_n_is_decides_what_was_there_before(tmp_path, monkeypatch) -> None:
+    """Up to N digits are other problems for another N."""
+    asked = []
+
+    def accuracies(policy: Any, pretrained_digits: int, *_: Any, **__: Any) -> list[Accuracy]:
+        asked.append(pretrained_digits)
+        return [Accuracy("<=N", pretrained_digits, 10)]
+
+    monkeypatch.setattr("train.experiment.store.accuracies", accuracies)
+    store = Store(tmp_path)
+    for digits in (None, 4, 5, 4):
+        assert store.before(PPOArgs(pretrained_digits=digits)) == {"<=N": (digits or 5) / 10}
+    assert asked == [5, 4]
+
+
+def test_a_damaged_record_is_left_out(tmp_path) -> None:
+    store = Store(tmp_path)
+    folder = write_to(store, PPOArgs(), 0.5, 0.9, [1.0])
+    for name, content in (("broken", "{"), ("huge", None)):
+        (tmp_path / name).mkdir()
+        record = json.loads((folder / "run.json").read_text())
+        record["arguments"]["seed"] = 10**400
+        (tmp_path / name / "run.json").write_text(json.dumps(record) if content is None else content)
+    with pytest.warns(UserWarning, match=r"(broken|huge) is none of the store's runs"):
+        assert store.get(PPOArgs(seed=1)) is None
+    assert folder.name > "broken"  # it is looked at later
+    with pytest.warns(UserWarning, match="broken is none"):
+        found = store.get(PPOArgs())
+    assert found.folder == folder

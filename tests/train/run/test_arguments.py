@@ -7,7 +7,8 @@ import pytest
 
 from train import ppo
 from train.ppo import PPOArgs
-from train.run.arguments import parse, to_flags
+from train.run.arguments import parse
+from train.run.run import to_flags
 
 
 @dataclass(frozen=True)

@@ -111,5 +111,7 @@ def test_rows_are_csv(tmp_path):
     write_rows(tmp_path / "rows.csv", iter([{"arm": "no KL", "gain": 12.5}, {"arm": "a,b", "gain": -3.0}]))
     with (tmp_path / "rows.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [{"arm": "no KL", "gain": "12.5"}, {"arm": "a,b", "gain": "-3.0"}]
+    write_rows(tmp_path / "rows.csv", [{"a": 1}, {"b": 2, "a": 3}])
+    assert (tmp_path / "rows.csv").read_text() == "a,b\n1,\n3,2\n"
     write_rows(tmp_path / "rows.csv", [])
     assert (tmp_path / "rows.csv").read_text() == ""

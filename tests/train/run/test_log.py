@@ -46,6 +46,17 @@ def test_curves(tmp_path) -> None:
     }
 
 
+def test_curves_of_a_run_that_was_resumed_without_its_table(tmp_path) -> None:
+    """Then the first row holds what the update before it recorded."""
+    log(tmp_path, 3)
+    path = tmp_path / "progress.csv"
+    header, _, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text(header + "".join(rest))
+    progress = Progress(tmp_path)
+    assert [list(values) for values in progress.curve("objective/kl")] == [[128, 192], [2, 3]]
+    assert [list(values) for values in progress.curve("objective/weight_mean")] == [[128, 192], [0.02, 0.03]]
+
+
 def test_what_was_never_logged(tmp_path) -> None:
     log(tmp_path, 1)
     with pytest.raises(ValueError, match=r"column must be one that the run logged, but 'objective/k1' is not in"):

@@ -43,14 +43,17 @@ class Args:
     resume: Path | None = None
 
 
-def start(args: Args, flags: tuple[str, ...] = (), **inputs: str) -> Path:
+PRESETS = {"small": Args()}
+
+
+def start(args: Args, **inputs: str) -> Path:
     """Begin a run, and do nothing."""
-    with Run.start("ppo", args, flags, QUIET, inputs) as run:
+    with Run.start("ppo", args, PRESETS, QUIET, inputs) as run:
         return run.folder
 
 
 def finish(args: Args, **results: object) -> Path:
-    with Run.start("ppo", args, (), QUIET) as run:
+    with Run.start("ppo", args, PRESETS, QUIET) as run:
         run.write_results(results)
         return run.folder
 
@@ -64,19 +67,19 @@ def record(folder: Path) -> dict:
 
 
 def test_record(tmp_path) -> None:
-    folder = start(Args(run_folder=tmp_path / "a" / "b"), ("--name", "$HOME", "it's"), pretrained="abc")
+    folder = start(Args(where=Path("$HOME/it's"), steps=4, run_folder=tmp_path / "a" / "b"), pretrained="abc")
     assert folder == tmp_path / "a" / "b"
     assert contents(folder).keys() == {"run.json"}
     found = record(folder)
-    assert shlex.split(found.pop("command")) == ["python", "-m", "train.ppo", "--name", "$HOME", "it's"]
+    assert shlex.split(found.pop("command")) == ["python", "-m", "train.ppo", "--steps=4", "--where=$HOME/it's"]
     assert found == {
         "arguments": {
             "preset": "small",
-            "steps": 3,
+            "steps": 4,
             "rate": 0.5,
             "kind": "a",
             "arch": [4, 5],
-            "where": "some/where",
+            "where": "$HOME/it's",
         },
         "inputs": {"pretrained": "abc"},
         "sessions": [provenance()],
@@ -191,7 +194,7 @@ def test_a_folder_that_another_process_claims_is_left_alone(tmp_path) -> None:
     words = [sys.executable, "-c", HOLD, tmp_path]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline()
-        with pytest.raises(ValueError, match=f"another process makes the run in '{tmp_path}'"):
+        with pytest.raises(ValueError, match=f"another process is making the run in '{tmp_path}'"):
             start(Args(run_folder=tmp_path))
         assert contents(tmp_path) == {}
         other.kill()
@@ -284,6 +287,23 @@ def test_nothing_to_resume(tmp_path) -> None:
     finish(Args(run_folder=tmp_path), before={}, after={})
     with pytest.raises(ValueError, match="is done: start a new run"):
         arguments_of(Args, tmp_path)
+
+
+def test_a_run_without_checkpoint_starts_again_only_from_what_it_started_from(tmp_path) -> None:
+    start(Args(run_folder=tmp_path), pretrained="abc")
+    with Run.start("ppo", Args(run_folder=tmp_path, resume=tmp_path), PRESETS, QUIET) as run:
+        run.check_inputs({"pretrained": "abc"})
+        with pytest.raises(ValueError, match=r"pretrained must be what the run in .* started from, but it has changed"):
+            run.check_inputs({"pretrained": "abd"})
+
+
+def test_a_run_that_another_process_has_finished_is_not_resumed(tmp_path) -> None:
+    """Between the reading of its arguments and the claim."""
+    start(Args(run_folder=tmp_path))
+    args = arguments_of(Args, tmp_path)
+    (tmp_path / "results.json").write_text('{"after": {}}')
+    with pytest.raises(ValueError, match="is done: start a new run"):
+        start(args)
 
 
 def test_a_finished_run_says_what_it_found(tmp_path) -> None:
