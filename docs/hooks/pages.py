@@ -38,7 +38,13 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def published() -> set[str]:
     """Paths of the site's files, relative to the repository."""
     found: set[str] = set()
-    waiting = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/*.css"), *ROOT.glob("results/*/*.md")]
+    waiting = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("docs/*.css"),
+        *ROOT.glob("results/*.md"),
+        *ROOT.glob("results/*/*.md"),
+    ]
     while waiting:
         file = waiting.pop()
         path = file.relative_to(ROOT).as_posix()

@@ -8,6 +8,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("results/*.md")),
     *sorted(ROOT.glob("results/*/*.md")),
 ]
 
