@@ -314,7 +314,7 @@ def main() -> None:
     at_least("n_samples", args.n_samples, 1, "pass a number of rollouts")
     torch.manual_seed(args.seed)
     model = Model.find(args.model)
-    pretrained_digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+    pretrained_digits = model.digits_or(args.pretrained_digits)
     policy = model.load(args.device)
     if args.extra_digits not in fitting_extras(policy, pretrained_digits, [args.extra_digits]):
         raise ValueError(f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it")

@@ -161,7 +161,7 @@ def main() -> None:
         raise ValueError(f"output must be a folder, but {str(args.output)!r} is a file: choose another name")
     torch.manual_seed(args.seed)
     model, console = Model.find(args.model), Console()
-    pretrained_digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+    pretrained_digits = model.digits_or(args.pretrained_digits)
     policy = model.load(args.device)
     sampled = args.sampled or args.n_samples > 1
     kinds = [Kind(extra, name) for name in args.distributions for extra in fitting_extras(policy, pretrained_digits)]

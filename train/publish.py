@@ -13,7 +13,7 @@ from train.reproduction.workshop import PRETRAINED, PUBLISHED_MODELS
 from train.run.files import write_rows
 from train.run.log import PROGRESS
 from train.run.process import run_command
-from train.run.run import RECORD, RESULTS, FinishedRun, is_finished
+from train.run.run import RECORD, RESULTS, FinishedRun, is_finished, run_folders
 
 INDEXED = ("pretrained", "extra_digits", "weighting", "kl_coef", "kl_exponent", "total_timesteps", "seed")
 """Arguments by which a person looks for a run."""
@@ -35,16 +35,16 @@ def publish(args: PublishArgs) -> list[Path]:
     :return: the new folders
     """
     new = []
-    published = [recorded_identity(path.parent) for path in args.runs.glob(f"*/{RECORD}")]
-    for record in sorted(args.store.glob(f"*/{RECORD}")):
-        run, target = record.parent, args.runs / record.parent.name
+    published = [recorded_identity(run) for run in run_folders(args.runs)]
+    for run in run_folders(args.store):
+        target = args.runs / run.name
         if is_finished(run) and recorded_identity(run) not in published:
             target.mkdir(parents=True)
             for name in (RESULTS, PROGRESS, RECORD):  # a copy without its record is none
                 shutil.copy(run / name, target)
             new.append(target)
-    for record in sorted(args.store.glob(f"{PRETRAINED}/*/{RECORD}")):
-        run, target = record.parent, args.models / record.parent.name
+    for run in run_folders(args.store / PRETRAINED):
+        target = args.models / run.name
         if is_finished(run) and not target.exists():
             shutil.copytree(run / MODEL, target)
             for name in (RECORD, RESULTS):
@@ -58,8 +58,7 @@ def publish(args: PublishArgs) -> list[Path]:
 def index(runs: Path) -> list[dict[str, Any]]:
     """One row per run: its folder, the commit that began it, what it was made with, and accuracies from 0 to 1 after it."""
     rows = []
-    for record in sorted(runs.glob(f"*/{RECORD}")):
-        run = FinishedRun(record.parent)
+    for run in map(FinishedRun, run_folders(runs)):
         arguments, after = run.record["arguments"], run.results["after"]
         made = {name: arguments[name] for name in INDEXED}
         found = {kind: accuracy["accuracy"] for kind, accuracy in after.items()}

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from rich.console import Console
 
 from train.experiment.arms import Arms, Experiment
-from train.experiment.results import Results, paired_seeds, read_result
+from train.experiment.results import Results, RunResult, paired_seeds, read_result
 from train.experiment.verdict import FOCUS, compare
 from train.measure.accuracy import Kind
 from train.measure.pictures import COLOURS
@@ -37,14 +37,11 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
     :param console: for the table
     """
     arms, output = experiment.arms, experiment.output
-    results: Results = {
-        arm: {
-            seed: read_result(arm, seed, run, args.extra_digits, experiment.store.before(args))
-            for (of, seed), run in runs.items()
-            if of == arm
-        }
-        for arm, args in arms.items()
-    }
+    results: dict[str, dict[int, RunResult]] = {}
+    for arm, args in arms.items():
+        seeds = {seed: run for (of, seed), run in runs.items() if of == arm}
+        before = experiment.store.before(args) if seeds else {}
+        results[arm] = {seed: read_result(arm, seed, run, args.extra_digits, before) for seed, run in seeds.items()}
     kinds = {Kind(args.extra_digits).name for args in arms.values()}
     longer = kinds.pop() if len(kinds) == 1 else "N+k"
     header, rows = arm_table(results, longer)

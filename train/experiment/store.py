@@ -19,7 +19,7 @@ from train.measure.accuracy import accuracies
 from train.ppo import PPOArgs
 from train.run.files import write_json
 from train.run.models import Model
-from train.run.run import RECORD, FinishedRun, claimed, is_finished, read_record
+from train.run.run import RECORD, FinishedRun, claimed, is_finished, made_in, read_record, run_folders
 
 PUBLISHED = Path("results/store")
 """Runs that come with the repository."""
@@ -43,7 +43,7 @@ def identity(args: PPOArgs) -> dict[str, Any]:
     :raises ValueError: if the pre-trained model does not exist, has no weights, or does not say its N
     """
     model = Model.find(args.pretrained)
-    digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+    digits = model.digits_or(args.pretrained_digits)
     return _identity({**dataclasses.asdict(args), "pretrained_digits": digits}, model.digest())
 
 
@@ -99,8 +99,7 @@ class Store:
         """The arguments that make a run in its folder, or resume it there."""
         folder = self.folder(args)
         folder.mkdir(parents=True, exist_ok=True)
-        begun = (folder / RECORD).is_file()
-        return dataclasses.replace(args, run_folder=folder, resume=folder if begun else None)
+        return made_in(args, folder)
 
     def before(self, args: PPOArgs) -> dict[str, float]:
         """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their kind; measured once.
@@ -108,7 +107,7 @@ class Store:
         Runs of an experiment share it, and so need not measure it each (``eval_before``).
         """
         model = Model.find(args.pretrained)
-        digits = model.pretrained_digits if args.pretrained_digits is None else args.pretrained_digits
+        digits = model.digits_or(args.pretrained_digits)
         name = "-".join(map(str, (model.digest()[:12], digits, args.extra_digits, args.eval_problems)))
         path = self.root / "before" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +120,7 @@ class Store:
 
 def _find(wanted: dict[str, Any], *roots: Path) -> Iterator[Path]:
     """The folders of runs with an identity, finished or not."""
-    for folder in (path.parent for root in roots for path in sorted(root.glob(f"*/{RECORD}"))):
+    for folder in (folder for root in roots for folder in run_folders(root)):
         try:
             if recorded_identity(folder) == wanted:
                 yield folder

@@ -18,7 +18,7 @@ from train.ppo import PPOArgs
 from train.reproduction.scales import Scale
 from train.run.files import write_json
 from train.run.models import Model
-from train.run.run import RECORD, FinishedRun, is_finished
+from train.run.run import FinishedRun, is_finished, made_in
 
 PUBLISHED_MODELS = Path("results/models")
 """Pre-trained models that come with the repository, ``<scale>-<N>`` each; the bundled one is the tiny one of N = 5."""
@@ -56,9 +56,8 @@ class Workshop:
         folder = self.store.root / PRETRAINED / name
         if not is_finished(folder):
             self.console.print(f"Pre-training a model of N = {pretrained_digits} in {folder}")
-            resume = folder if (folder / RECORD).is_file() else None
             args = dataclasses.replace(self.scale.pretrain, digits=pretrained_digits, device=self.device)
-            pretrain.train(dataclasses.replace(args, run_folder=folder, resume=resume), self.console)
+            pretrain.train(made_in(args, folder), self.console)
         return str(folder / pretrain.MODEL)
 
     def policy(self, pretrained_digits: int) -> GPT2Policy:

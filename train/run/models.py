@@ -75,8 +75,8 @@ class Model:
         :raises ValueError: if nothing beside it says N
         """
         if self.is_agent:
-            found = [read_record(folder, "model").get("arguments") for folder in self.path.absolute().parents[:2]]
-            said = [arguments.get("pretrained_digits") for arguments in found if isinstance(arguments, dict)]
+            records = [read_record(folder, "model") for folder in self.path.absolute().parents[:2]]
+            said = [record["arguments"].get("pretrained_digits") for record in records if record]
         else:
             beside = self.path / PRETRAINING
             said = [read_json(beside, "model").get("digits")] if beside.is_file() else []
@@ -85,6 +85,10 @@ class Model:
                 check_digits(f"pretrained_digits beside {self.name!r}", digits)
                 return int(digits)
         raise ValueError(f"pretrained_digits is not written beside {self.name!r}: pass --pretrained-digits N")
+
+    def digits_or(self, given: int | None) -> int:
+        """N: as a person gave it, or else :attr:`pretrained_digits`."""
+        return self.pretrained_digits if given is None else given
 
     @property
     def folder(self) -> Path:

@@ -35,7 +35,6 @@ RECORD, RESULTS, LOCK = "run.json", "results.json", "lock"
 _PLACES = ("run_folder", "resume")
 """Arguments that say where a run is; what it finds out does not depend on them."""
 
-
 Args = TypeVar("Args")
 
 
@@ -74,7 +73,7 @@ class Run:
                 record["sessions"].append(provenance())
             else:
                 _check_empty(folder)
-                arguments = {name: value for name, value in dataclasses.asdict(args).items() if name not in _PLACES}
+                arguments = {key: value for key, value in dataclasses.asdict(args).items() if key not in _PLACES}
                 command = shlex.join(["python", "-m", f"train.{name}", *to_flags(args, presets)])
                 record = {"command": command, "arguments": arguments, "inputs": inputs, "sessions": [provenance()]}
             write_json(folder / RECORD, record)
@@ -228,6 +227,17 @@ def claimed(folder: Path, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
+def run_folders(root: Path) -> list[Path]:
+    """The folders in a folder that hold a run, finished or not, in the order of their names."""
+    return sorted(path.parent for path in root.glob(f"*/{RECORD}"))
+
+
+def made_in(args: Args, folder: Path) -> Args:
+    """The arguments that make a run in a folder, or resume the one that was begun there."""
+    resume = folder if (folder / RECORD).is_file() else None
+    return dataclasses.replace(args, run_folder=folder, resume=resume)  # type: ignore[type-var]
+
+
 def arguments_of(arguments: type[Args], folder: Path) -> Args:
     """The arguments of an interrupted run, to resume it in its folder.
 
@@ -238,13 +248,13 @@ def arguments_of(arguments: type[Args], folder: Path) -> Args:
     if not (folder / RECORD).is_file():
         raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no {RECORD}: check the path")
     _check_unfinished(folder)
-    recorded: Any = read_record(folder, "resume").get("arguments")
+    recorded = read_record(folder, "resume")["arguments"]
     known = {field.name for field in dataclasses.fields(arguments)}  # type: ignore[arg-type]
     try:
         if unknown := sorted(set(recorded) - known):
             raise ValueError(f"resume must be a run of this command, but its {RECORD} has {unknown[0]!r}: check the path")
         args = TypeAdapter(arguments).validate_json(json.dumps(recorded), strict=True)
-    except (ValidationError, TypeError) as error:
+    except ValidationError as error:
         raise ValueError(f"resume must be a run of this command, but its {RECORD} does not fit: {error}") from error
     return dataclasses.replace(args, run_folder=folder, resume=folder)  # type: ignore[type-var]
 
@@ -294,7 +304,7 @@ def to_flags(args: Any, presets: Mapping[str, Any]) -> list[str]:
     default, flags = presets[args.preset], []
     for field in dataclasses.fields(args):
         name, value = field.name.replace("_", "-"), getattr(args, field.name)
-        if field.name in ("run_folder", "resume"):
+        if field.name in _PLACES:
             continue
         if field.name == "preset":
             flags += [] if value == next(iter(presets)) else [f"--preset={value}"]
