@@ -6,8 +6,7 @@ stopped early or proposed by a search, so there would be nothing left for Tune t
 
 import contextlib
 import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from policies.checks import at_least
 from train.experiment.store import Store
 from train.ppo import PPOArgs, train
-from train.run.process import Interrupted, stop_at_once
+from train.run.process import Interrupted, handling, stop_at_once
 from train.run.run import claimed
 
 LOG = "log.txt"
@@ -32,7 +31,6 @@ TAIL = 15
 """Lines of an error that are shown."""
 PATIENCE = 60.0
 """Seconds that stopped runs have to save and end."""
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,17 @@ class Runner:
             return []
         ray, failed = _ray(), []
         gpus = float(missing[0].device != "cpu") if self.gpus is None else self.gpus
+        received: list[int] = []
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            received.append(number)  # Ray raises an interrupt of its own, which forgets it
+            stop_at_once(number, frame)
+
         with (
-            _signals_as_before(),
+            handling(stop),  # Ray leaves the system's own handlers behind
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **self._where()),
+            handling(stop),  # Ray's would not let the runs save, and a shell's & ignores SIGINT
         ):
-            received = _stop_on_signals()
             if self.address == LOCAL:
                 check_resources(self.cpus, gpus, ray.cluster_resources())
             task = ray.remote(
@@ -104,7 +108,7 @@ class Runner:
                         console.print(text, markup=False, highlight=False, soft_wrap=True)
             except KeyboardInterrupt:
                 console.print("Stopping; the same command resumes the runs that are missing")
-                raise KeyboardInterrupt(*received[:1]) from None  # Ray's own forgets which signal it was
+                raise KeyboardInterrupt(*received[:1]) from None
             finally:
                 for reference in pending:
                     ray.cancel(reference)
@@ -143,35 +147,6 @@ def _ray() -> Any:
     except ImportError as error:
         raise ImportError("many runs need Ray, which is not installed: pip install 'addition-gym[experiments]'") from error
     return ray
-
-
-@contextlib.contextmanager
-def _signals_as_before() -> Iterator[None]:
-    """Undo what Ray does to the handlers of signals; it leaves those of the system behind, and Python does not notice."""
-    before = {number: signal.getsignal(number) for number in _STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop_on_signals() -> list[int]:
-    """Let SIGINT and SIGTERM stop this process at once, in place of Ray, which would not let the runs save.
-
-    A shell lets a command in the background ignore SIGINT; this one does not.
-
-    :return: filled with the signals that arrive
-    """
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        stop_at_once(number, frame)
-
-    for number in _STOPPING:
-        signal.signal(number, stop)
-    return received
 
 
 def check_resources(cpus: int, gpus: float, available: Mapping[str, float]) -> None:

@@ -2,9 +2,13 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn, Self
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a process to stop."""
 
 
 class TrainingFailed(Exception):  # noqa: N818
@@ -33,6 +37,17 @@ def stop_at_once(number: int, _: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM call a handler within this block."""
+    before = {number: signal.signal(number, handler) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
 class StopSignals:
     """Within its block SIGINT and SIGTERM are only noted; a second one stops at once, as :func:`stop_at_once`."""
 
@@ -42,8 +57,7 @@ class StopSignals:
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._note)
+        self._handlers = {number: signal.signal(number, self._note) for number in STOPPING}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,9 +81,9 @@ def run_command(main: Callable[[], None]) -> None:
     :raises SystemExit: with status 2 if an argument or an input is wrong (``ValueError``, ``TypeError``), with 1 if the machine
         or the training failed, or a package is missing, with 128 and the number of the signal if a run was interrupted
     """
-    handlers = {number: signal.signal(number, stop_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        main()
+        with handling(stop_at_once):
+            main()
     except Interrupted as interrupted:
         raise SystemExit(128 + interrupted.number) from None
     except KeyboardInterrupt as interrupt:
@@ -81,6 +95,3 @@ def run_command(main: Callable[[], None]) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, ValueError | TypeError) else 1) from None
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
