@@ -22,7 +22,8 @@ from benchmarks.episodes import Episodes
 from benchmarks.measure import Part, Row, compare, interleave
 from benchmarks.parts.machine import Gemm, Read
 from benchmarks.random_model import save_random_model
-from train.pretrain import PRESETS, Stage, train_stage
+from train.pretraining.arguments import PRESETS
+from train.pretraining.pretrain import Stage, train_stage
 
 PAPER = PRESETS["paper"]
 BYTES = 2

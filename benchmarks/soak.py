@@ -27,8 +27,9 @@ from rich.console import Console
 from scipy.stats import theilslopes
 
 from benchmarks.report import header
+from train.finetuning.arguments import PPOArgs
+from train.finetuning.finetune import train
 from train.measure.accuracy import accuracies
-from train.ppo import PPOArgs, train
 from train.run.models import Model
 
 TOLERANCE = 0.01

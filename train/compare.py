@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from rich.console import Console
 
-from train.experiment.arms import Experiment, matched_budget
-from train.experiment.experiment import run_experiment
-from train.experiment.runner import Runner
-from train.experiment.store import PUBLISHED, Store
-from train.experiment.verdict import NOT_SHOWN, verdict
-from train.ppo import PRESETS, PPOArgs
+from train.experiment.arguments import RunnerArgs
+from train.finetuning.arguments import PRESETS, PPOArgs
 from train.run.arguments import parse
 from train.run.process import run_command
 
@@ -32,7 +27,7 @@ class CompareArgs:
     """KL coefficients of the uniform arms."""
     prioritized_coefs: tuple[float, ...] = ()
     """More KL coefficients of the prioritized penalty; its arms beside the one of --kl-coef are exploratory."""
-    runner: tyro.conf.OmitArgPrefixes[Runner] = field(default_factory=Runner)
+    runner: tyro.conf.OmitArgPrefixes[RunnerArgs] = field(default_factory=RunnerArgs)
     """Where runs are made."""
     summarize: bool = False
     """Train nothing; compare what is done."""
@@ -45,6 +40,14 @@ class CompareArgs:
 def main() -> None:
     presets = {name: CompareArgs(ppo) for name, ppo in PRESETS.items()}
     args = parse(presets, "Train the arms of an experiment over paired seeds, and compare them.")
+    from rich.console import Console
+
+    from train.experiment.arms import Experiment, matched_budget
+    from train.experiment.experiment import run_experiment
+    from train.experiment.runner import Runner
+    from train.experiment.store import PUBLISHED, Store
+    from train.experiment.verdict import NOT_SHOWN, verdict
+
     arms = matched_budget(args.ppo, args.uniform_coefs, args.prioritized_coefs)
     uniform = [arm for arm, ppo in arms.items() if ppo.weighting == "uniform"]
     command = shlex.join(["python", "-m", "train.compare", *(word for word in sys.argv[1:] if word != "--summarize")])
@@ -59,7 +62,7 @@ def main() -> None:
         lambda results: verdict(results, uniform),
         NOT_SHOWN,
     )
-    run_experiment(experiment, None if args.summarize else args.runner, Console())
+    run_experiment(experiment, None if args.summarize else Runner.of(args.runner), Console())
 
 
 if __name__ == "__main__":

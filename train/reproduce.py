@@ -3,26 +3,16 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
 import tyro
-from rich.console import Console
 
-from policies.checks import at_least
-from train.experiment.runner import Runner
-from train.experiment.store import PUBLISHED, Store
-from train.measure.accuracy import check_n_problems
-from train.measure.tables import rich_table
-from train.reproduction import finetuned, pretrained
-from train.reproduction.artefact import Artefact, write_index
-from train.reproduction.scales import SCALES, ScaleName
-from train.reproduction.workshop import Workshop
+from train.experiment.arguments import RunnerArgs
 from train.run.process import run_command
 
+ScaleName = Literal["tiny", "nano", "paper"]
 Target = Literal[
     "table-1",
     "table-4",
@@ -40,21 +30,21 @@ Target = Literal[
     "check-4",
 ]
 
-TARGETS: dict[Target, Callable[[Workshop], Artefact]] = {
-    "table-1": pretrained.table_1,
-    "table-4": pretrained.table_4,
-    "table-5": pretrained.table_5,
-    "fig-1": pretrained.fig_1,
-    "fig-2": pretrained.fig_2,
-    "fig-3": finetuned.fig_3,
-    "fig-4": finetuned.fig_4,
-    "fig-5": pretrained.fig_5,
-    "fig-6": finetuned.fig_6,
-    "fig-7": finetuned.fig_7,
-    "check-1": pretrained.certainty_by_position,
-    "check-2": finetuned.weights_by_exponent,
-    "check-3": finetuned.kl_over_training,
-    "check-4": finetuned.failure_signatures,
+TARGETS: dict[Target, str] = {
+    "table-1": "How much less certain a pre-trained model is on critical tokens than elsewhere.",
+    "table-4": "Accuracy before RL, both operands of the same length.",
+    "table-5": "Accuracy before RL, one operand shorter.",
+    "fig-1": "The task, with the critical tokens of a worked scratchpad.",
+    "fig-2": "Table 5 as a picture.",
+    "fig-3": "Learning curves of models pre-trained to different N.",
+    "fig-4": "Standard against prioritized KL: success, and two critical tokens.",
+    "fig-5": "Outputs on N+1 digits, every token coloured by certainty.",
+    "fig-6": "Exponents over several orders of magnitude.",
+    "fig-7": "The six critical commas during RL.",
+    "check-1": "Certainty against entropy, by position in the scratchpad.",
+    "check-2": "Exponents from 1 to 10000, and the weights they produce.",
+    "check-3": "KL to the reference over training, with and without prioritisation.",
+    "check-4": "Failure signatures side by side.",
 }
 
 
@@ -69,7 +59,7 @@ class ReproduceArgs:
     """Fine-tuning runs of each arm, with the seeds 0, 1, ..."""
     n_problems: int = 1000
     """Held-out problems of each kind in Tables 4 and 5 and Fig. 2."""
-    runner: tyro.conf.OmitArgPrefixes[Runner] = field(default_factory=Runner)
+    runner: tyro.conf.OmitArgPrefixes[RunnerArgs] = field(default_factory=RunnerArgs)
     """Where fine-tuning runs are made."""
     device: str | None = None
     """Where to run, such as cpu or cuda; by default what the scale says."""
@@ -81,11 +71,24 @@ class ReproduceArgs:
 
 
 def main() -> None:
-    targets = "\n".join(f"- {name}: {make.__doc__}" for name, make in TARGETS.items())
+    targets = "\n".join(f"- {name}: {what}" for name, what in TARGETS.items())
     args = tyro.cli(
         ReproduceArgs,
         description=f"Make tables and figures of arXiv:2502.06533, and checks that its readers ask for.\n\n{targets}",
     )
+    import torch
+    from rich.console import Console
+
+    from policies.checks import at_least
+    from train.experiment.runner import Runner
+    from train.experiment.store import PUBLISHED, Store
+    from train.measure.accuracy import check_n_problems
+    from train.measure.tables import rich_table
+    from train.reproduction.artefact import write_index
+    from train.reproduction.scales import SCALES
+    from train.reproduction.targets import MAKERS
+    from train.reproduction.workshop import Workshop
+
     if not args.targets:
         raise ValueError(f"targets must name at least one of {', '.join(TARGETS)} or all, but there is none: name some")
     at_least("seeds", args.seeds, 1, "pass how many runs each arm has")
@@ -93,11 +96,13 @@ def main() -> None:
     torch.manual_seed(0)
     scale, console = SCALES[args.scale], Console()
     device = args.device or scale.ppo.device
-    workshop = Workshop(scale, Store(args.store, PUBLISHED), console, args.seeds, args.n_problems, args.runner, device)
+    workshop = Workshop(
+        scale, Store(args.store, PUBLISHED), console, args.seeds, args.n_problems, Runner.of(args.runner), device
+    )
     folder = args.output or Path("results/reproduction") / scale.name
     for target in TARGETS if "all" in args.targets else dict.fromkeys(args.targets):
         started = time.perf_counter()
-        artefact = TARGETS[target](workshop)  # type: ignore[index]
+        artefact = MAKERS[target](workshop)
         options = [word for word in sys.argv[1:] if word not in (*get_args(Target), "all")]
         command = shlex.join(["python", "-m", "train.reproduce", target, *options])
         artefact.write(folder, target, command, time.perf_counter() - started)

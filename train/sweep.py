@@ -2,6 +2,7 @@
 ``python -m train.sweep --kl-coef 0.05 0.2 --weighting prioritized uniform``."""
 
 import argparse
+import dataclasses
 import itertools
 import shlex
 import sys
@@ -10,15 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
-from train.experiment.arms import AXES, Experiment, name_arms
-from train.experiment.experiment import run_experiment
-from train.experiment.runner import Runner
-from train.experiment.store import PUBLISHED, Store
-from train.ppo import PRESETS, PPOArgs
+from train.experiment.arguments import RunnerArgs
+from train.finetuning.arguments import NOT_SCIENCE, PRESETS, PPOArgs
 from train.run.arguments import parse
 from train.run.process import run_command
+
+AXES = tuple(
+    field.name
+    for field in dataclasses.fields(PPOArgs)
+    if field.name not in (*NOT_SCIENCE, "seed", "eval_problems") and not isinstance(field.default, bool | tuple)
+)
+"""Arguments of ``train.ppo`` that may have several values."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class SweepArgs:
     combinations. seed is the first one, and the store sets the run folder."""
     seeds: int = 5
     """Runs of each arm."""
-    runner: tyro.conf.OmitArgPrefixes[Runner] = field(default_factory=Runner)
+    runner: tyro.conf.OmitArgPrefixes[RunnerArgs] = field(default_factory=RunnerArgs)
     """Where runs are made."""
     store: Path = Path("runs/store")
     """Where runs are kept; no run in it is made twice. All machines of a cluster must see it."""
@@ -61,10 +65,17 @@ def parse_grid(argv: Sequence[str]) -> tuple[list[SweepArgs], tuple[str, ...]]:
 
 def main() -> None:
     points, axes = parse_grid(sys.argv[1:])
+    from rich.console import Console
+
+    from train.experiment.arms import Experiment, name_arms
+    from train.experiment.experiment import run_experiment
+    from train.experiment.runner import Runner
+    from train.experiment.store import PUBLISHED, Store
+
     args, arms = points[0], name_arms([point.ppo for point in points], axes)
     command = shlex.join(["python", "-m", "train.sweep", *sys.argv[1:]])
     experiment = Experiment("Sweep", command, arms, args.seeds, Store(args.store, PUBLISHED), args.output)
-    run_experiment(experiment, args.runner, Console())
+    run_experiment(experiment, Runner.of(args.runner), Console())
 
 
 if __name__ == "__main__":

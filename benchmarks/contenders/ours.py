@@ -7,7 +7,8 @@ import torch
 from stable_baselines3.common.logger import configure
 
 from benchmarks.episodes import Episodes
-from train.ppo import PPOArgs, make_agent
+from train.finetuning.arguments import PPOArgs
+from train.finetuning.finetune import make_agent
 
 
 class Ours:

@@ -11,8 +11,9 @@ from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import longest_text
 from benchmarks.measure import Part, Row, Settings, compare, interleave
 from policies.gpt2 import build_gpt2, gpt2_config
-from train.pretrain import PRESETS, Stage, train_stage
+from train.pretraining.arguments import PRESETS
 from train.pretraining.data import packed_blocks
+from train.pretraining.pretrain import Stage, train_stage
 
 
 def measure(settings: Settings) -> list[Row]:

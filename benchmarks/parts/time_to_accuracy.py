@@ -6,9 +6,10 @@ from stable_baselines3.common.logger import configure
 
 from benchmarks.measure import Part, Row, Settings, compare
 from benchmarks.parts import iteration
+from train.finetuning.arguments import PPOArgs
+from train.finetuning.finetune import make_agent
 from train.measure.accuracy import Kind, evaluate
 from train.measure.callbacks import RolloutCallback
-from train.ppo import PPOArgs, make_agent
 
 PROBLEMS = 100
 EVERY = 5

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from train.sweep import name_arms, parse_grid
+from train.experiment.arms import name_arms
+from train.sweep import parse_grid
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = re.findall(r"```bash\n(.*?)\n```", (ROOT / "docs" / "sweeps.md").read_text(), re.DOTALL)

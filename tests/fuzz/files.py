@@ -19,9 +19,13 @@ from policies.gpt2 import build_gpt2, gpt2_config
 from policies.model_files import load_gpt2, save_gpt2
 from tests.fuzz import mutations
 from tests.fuzz.documented import UndocumentedError, refused
-from train import ppo, pretrain
-from train.export import load_nanogpt, our_vocabulary
+from train.exporting.export import load_nanogpt, our_vocabulary
+from train.finetuning.arguments import PRESETS as PPO_PRESETS
+from train.finetuning.arguments import PPOArgs
+from train.pretraining.arguments import PRESETS as PRETRAIN_PRESETS
+from train.pretraining.arguments import PretrainArgs
 from train.pretraining.checkpoint import Checkpoint
+from train.pretraining.pretrain import make_optimizers
 from train.run.arguments import parse
 from train.run.checkpoints import AGENT, Checkpoints, load_newest_agent
 from train.run.log import PROGRESS, Progress
@@ -65,13 +69,13 @@ class Files:
         (folder / "hub" / "config.json").write_text(json.dumps(content["model_args"]))
         (folder / "hub" / "vocab.json").write_text(json.dumps(our_vocabulary()))
 
-        begin("pretrain", pretrain.PretrainArgs(run_folder=folder / PRETRAINING))
-        self.optimizers = pretrain.make_optimizers(self.model, pretrain.PretrainArgs(), 1.0)
+        begin("pretrain", PretrainArgs(run_folder=folder / PRETRAINING))
+        self.optimizers = make_optimizers(self.model, PretrainArgs(), 1.0)
         checkpoints = Checkpoints(folder / PRETRAINING, ".pt")
         checkpoints.save("first", 3, Checkpoint.of("first", 3, self.model, self.optimizers).save)
         (self.checkpoint,) = checkpoints.paths()
 
-        begin("ppo", ppo.PPOArgs(pretrained_digits=5, run_folder=folder / RUN))
+        begin("ppo", PPOArgs(pretrained_digits=5, run_folder=folder / RUN))
         (folder / RUN / RESULTS).write_text(json.dumps({"before": {"N+1": {"solved": 1, "total": 4, "accuracy": 0.25}}}))
         (folder / RUN / PROGRESS).write_text(TABLE)
         agent = PrioritizedKLPPO(
@@ -173,7 +177,7 @@ class Files:
 
     def command_line(self, rng: np.random.Generator) -> None:
         """Flags and values of any kind: arguments, or exit status 2 and a message; resume stands alone."""
-        presets: Any = mutations.pick(rng, (ppo.PRESETS, pretrain.PRESETS))
+        presets: Any = mutations.pick(rng, (PPO_PRESETS, PRETRAIN_PRESETS))
         fields = list(next(iter(presets.values())).__dataclass_fields__)
         words = []
         for _ in range(rng.integers(1, 5)):
@@ -193,7 +197,7 @@ class Files:
             raise UndocumentedError(f"{words} raised {type(error).__name__}: {str(error)[:300]}") from error
 
 
-COMMANDS: list[tuple[str, Any, str]] = [("ppo", ppo.PPOArgs, RUN), ("pretrain", pretrain.PretrainArgs, PRETRAINING)]
+COMMANDS: list[tuple[str, Any, str]] = [("ppo", PPOArgs, RUN), ("pretrain", PretrainArgs, PRETRAINING)]
 """With their arguments, and the folder of an interrupted run."""
 
 

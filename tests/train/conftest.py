@@ -11,7 +11,8 @@ from rich.console import Console
 from policies import GPT2Policy
 from tests.train.helpers import PPO_RUN, PRETRAIN_RUN, hugging_face
 from train import ppo
-from train.pretrain import MODEL, PretrainArgs, train
+from train.pretraining.arguments import PretrainArgs
+from train.pretraining.pretrain import MODEL, train
 from train.run.models import Model
 
 

@@ -10,7 +10,7 @@ from train import compare
 from train.experiment.arms import matched_budget, plan
 from train.experiment.runner import Runner
 from train.experiment.store import Store, identity
-from train.ppo import PPOArgs
+from train.finetuning.arguments import PPOArgs
 
 ARMS = ["no KL", "uniform 0.05", "uniform 0.2", "uniform 0.8", "prioritized", "constant", "shuffled", "inverted", "oracle"]
 COEFS = (0.05, 0.2, 0.8)

@@ -12,7 +12,7 @@ from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from tests.train.helpers import scripted_policy
 from train import criticality
-from train.criticality import CRITICAL, Criticality, auroc, aurocs, lost_by_place, measure, place, token_rows
+from train.measure.criticality import CRITICAL, Criticality, auroc, aurocs, lost_by_place, measure, place, token_rows
 from train.measure.inspection import Inspection, inspect
 from train.measure.solve import solve
 

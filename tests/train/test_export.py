@@ -9,7 +9,7 @@ from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, prompt, solution
 from addition_gym.vocabulary import CHARACTERS
 from tests.train.helpers import PPO_RUN, hugging_face, same_weights, weights
 from train import export, ppo
-from train.export import rows_of
+from train.exporting.export import rows_of
 from train.measure.solve import solve
 from train.run.models import Model
 

@@ -14,6 +14,7 @@ from agents import PrioritizedKLPPO
 from tests.train.helpers import same_weights, weights
 from tests.train.run.test_files import no_room_for_more_than, no_superpowers
 from train import ppo, pretrain
+from train.pretraining import pretrain as pretrain_module
 from train.pretraining.checkpoint import Checkpoint
 from train.run.checkpoints import Checkpoints
 from train.run.process import TrainingFailed
@@ -99,9 +100,9 @@ def test_pretraining(command, tmp_path, monkeypatch) -> None:
     size = ["--digits", 1, "--longest-digits", 2, "--n-layer", 1, "--n-head", 2, "--n-embd", 32, "--tokens-per-step", 100]
     flags = [*size, "--optimizer", "adamw", "--steps", 30, "--origin-steps", 0, "--checkpoint-every", 2]
     run = tmp_path / "broken"
-    original, factors = pretrain.next_token_loss, iter([1, 1, 1, 1, 1, math.inf])
+    original, factors = pretrain_module.next_token_loss, iter([1, 1, 1, 1, 1, math.inf])
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "next_token_loss", lambda *args: original(*args) * next(factors))
+        patch.setattr(pretrain_module, "next_token_loss", lambda *args: original(*args) * next(factors))
         with pytest.raises(TrainingFailed, match="the loss of step 6 of the first stage = inf") as failure:
             command(pretrain, *flags, "--run-folder", run)
     assert str(failure.value).endswith(f"; the last good checkpoint is {run / 'checkpoints' / 'first_4.pt'}")

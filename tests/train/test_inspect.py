@@ -13,9 +13,9 @@ from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from tests.train.helpers import critical, random_policy, same_weights, weights
 from train import inspect
-from train.inspect import coloured, legend, run_agents, run_snapshots, snapshot
 from train.measure.inspection import QUANTITIES, Inspection
 from train.measure.inspection import inspect as inspect_tokens
+from train.measure.snapshots import coloured, legend, run_agents, run_snapshots, snapshot
 from train.run.models import Model
 
 PROBLEM = (13, 4)

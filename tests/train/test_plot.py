@@ -8,8 +8,8 @@ from matplotlib.colors import to_rgb
 
 from tests.train.helpers import N_EPISODES, events
 from train import plot
+from train.measure.curves import draw
 from train.measure.pictures import COLOURS
-from train.plot import draw
 from train.run.log import Progress
 
 EPISODES = [8, 16, 24, 32]

@@ -24,9 +24,11 @@ from tests.train.helpers import (
     weights,
 )
 from train import ppo
+from train.finetuning import finetune
+from train.finetuning.arguments import PRESETS, PPOArgs
+from train.finetuning.finetune import make_agent, train
 from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.solve import critical_probabilities
-from train.ppo import PRESETS, PPOArgs, make_agent, train
 from train.run.arguments import parse
 from train.run.models import Model
 from train.run.provenance import provenance
@@ -89,7 +91,7 @@ def test_before_is_measured_before_and_after_is_measured_after(pretrained, tmp_p
         same = same_weights(weights(policy.language_model), weights(policy.reference))
         return [Accuracy("N+1", int(same), 1)]
 
-    monkeypatch.setattr(ppo, "accuracies", unchanged)
+    monkeypatch.setattr(finetune, "accuracies", unchanged)
     trained_weights(replace(SHORT, pretrained=str(pretrained), eval_problems=1), tmp_path / "run")
     found = results(tmp_path / "run")
     assert (found["before"]["N+1"]["solved"], found["after"]["N+1"]["solved"]) == (1, 0)

@@ -15,8 +15,10 @@ from policies.model_files import load_gpt2
 from tests.train.helpers import PRETRAIN_RUN, budget, hugging_face, is_held_out, next_token_log_probs, same_weights, weights
 from train import pretrain
 from train.measure.accuracy import accuracies
-from train.pretrain import PretrainArgs, learning_rate_factor, make_optimizers, next_token_loss
+from train.pretraining import pretrain as pretraining
+from train.pretraining.arguments import PretrainArgs
 from train.pretraining.muon import Muon
+from train.pretraining.pretrain import learning_rate_factor, make_optimizers, next_token_loss
 from train.run.arguments import parse
 from train.run.models import Model
 from train.run.process import Interrupted
@@ -106,7 +108,7 @@ def test_prints_how_it_goes(command, capsys, tmp_path) -> None:
 def trained_weights(folder: Path, **changes: object) -> dict[str, np.ndarray]:
     """Of a short run."""
     args = PretrainArgs(**{**SHORT, "eval_problems": 1, "run_folder": folder, **changes})
-    return weights(hugging_face(pretrain.train(args, Console(quiet=True)) / "model"))
+    return weights(hugging_face(pretraining.train(args, Console(quiet=True)) / "model"))
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -132,7 +134,7 @@ def test_resumed_is_the_uninterrupted_run_bit_for_bit(dies_after, command, tmp_p
         return next_token_loss(*inputs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "next_token_loss", dying)
+        patch.setattr(pretraining, "next_token_loss", dying)
         with pytest.raises(KeyboardInterrupt):
             command(pretrain, "--run-folder", tmp_path / "died", *flags)
     command(pretrain, "--resume", tmp_path / "died")
@@ -157,7 +159,7 @@ def test_a_signal_saves_and_ends(stopped_at, number, command, tmp_path, monkeypa
         return next_token_loss(*inputs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "next_token_loss", interrupted)
+        patch.setattr(pretraining, "next_token_loss", interrupted)
         with pytest.raises(Interrupted):
             command(pretrain, "--run-folder", tmp_path / "run", *flags)
     assert steps == stopped_at + (stopped_at == 10)
@@ -181,15 +183,15 @@ def test_a_finished_model_is_only_evaluated(stopped_in, command, tmp_path, monke
 
     with monkeypatch.context() as patch:
         if stopped_in == "the evaluation":
-            patch.setattr(pretrain, "accuracies", stopped)
+            patch.setattr(pretraining, "accuracies", stopped)
         else:
             losses = iter([next_token_loss, next_token_loss, last_step])
-            patch.setattr(pretrain, "next_token_loss", lambda *inputs: next(losses)(*inputs))
+            patch.setattr(pretraining, "next_token_loss", lambda *inputs: next(losses)(*inputs))
         with pytest.raises((Interrupted, KeyboardInterrupt)):
             command(pretrain, *flags)
     trained = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     assert not is_finished(tmp_path / "run")
-    monkeypatch.setattr(pretrain, "pretrain", stopped)
+    monkeypatch.setattr(pretraining, "pretrain", stopped)
     command(pretrain, "--resume", tmp_path / "run")
     assert is_finished(tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == trained
@@ -272,13 +274,13 @@ def test_loss_is_the_mean_over_completion_tokens() -> None:
 
 def positions_seen(monkeypatch, tmp_path, **changes) -> list[torch.Tensor]:
     seen = []
-    loss = pretrain.next_token_loss
+    loss = pretraining.next_token_loss
 
     def spy(model, tokens, mask, positions):
         seen.append(positions)
         return loss(model, tokens, mask, positions)
 
-    monkeypatch.setattr(pretrain, "next_token_loss", spy)
+    monkeypatch.setattr(pretraining, "next_token_loss", spy)
     trained_weights(tmp_path, **changes)
     return seen
 
@@ -299,14 +301,14 @@ def test_half_the_blocks_of_the_second_stage_start_at_the_origin(monkeypatch, tm
 
 def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None:
     seen = []
-    sample = pretrain.ProblemSampler.sample
+    sample = pretraining.ProblemSampler.sample
 
     def spy(sampler, rng):
         seen.append(sample(sampler, rng))
         return seen[-1]
 
-    monkeypatch.setattr(pretrain.ProblemSampler, "sample", spy)
-    monkeypatch.setattr(pretrain, "accuracies", lambda *_: [])
+    monkeypatch.setattr(pretraining.ProblemSampler, "sample", spy)
+    monkeypatch.setattr(pretraining, "accuracies", lambda *_: [])
     trained_weights(tmp_path, steps=20)
     assert len(set(seen)) > 30
     assert not any(is_held_out(*problem) for problem in seen)

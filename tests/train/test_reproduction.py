@@ -14,12 +14,12 @@ from scipy.stats import trim_mean
 from addition_gym import solution
 from tests.train.experiment.made_up_runs import DEFAULT, write_record
 from tests.train.helpers import PRETRAIN_RUN, budget, critical, greedy_text
-from train import pretrain, publish, reproduce
+from train import publish, reproduce
 from train.experiment.runner import Runner
 from train.experiment.store import PUBLISHED, Store
+from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
-from train.ppo import PPOArgs
-from train.pretrain import PretrainArgs
+from train.pretraining.arguments import PretrainArgs
 from train.reproduction import finetuned, paper, workshop
 from train.reproduction.bands import band
 from train.reproduction.pretrained import (
@@ -35,6 +35,7 @@ from train.reproduction.pretrained import (
     table_5,
 )
 from train.reproduction.scales import SCALES
+from train.reproduction.targets import MAKERS
 from train.reproduction.workshop import Workshop
 from train.run.process import Interrupted
 from train.run.run import FinishedRun
@@ -116,7 +117,7 @@ def test_a_missing_model_is_pretrained_and_an_interrupted_one_resumed(shop, tmp_
             (args.run_folder / "run.json").touch()
             raise Interrupted(15)
 
-    monkeypatch.setattr(pretrain, "train", train)
+    monkeypatch.setattr(workshop, "pretrain", train)
     folder = tmp_path / "store" / "pretrained" / "tiny-2"
     with pytest.raises(Interrupted):
         shop.model(2)
@@ -300,7 +301,7 @@ def test_the_command(command, tmp_path, capsys, monkeypatch):
     index = (tmp_path / "out" / "README.md").read_text()
     assert index.index("## Figure 1") < index.index("## Check 1")
     assert "![Figure 1: the task and its critical tokens](fig-1.png)" in index
-    assert set(reproduce.TARGETS) == set(reproduce.get_args(reproduce.Target))
+    assert set(MAKERS) == set(reproduce.TARGETS) == set(reproduce.get_args(reproduce.Target))
 
 
 @pytest.mark.parametrize(

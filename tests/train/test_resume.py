@@ -20,6 +20,7 @@ import torch
 from agents import PrioritizedKLPPO
 from tests.train.helpers import PPO_RUN, same_weights, scalar
 from train import ppo
+from train.finetuning import finetune
 from train.run.checkpoints import Checkpoints, load_newest_agent
 from train.run.process import Interrupted
 from train.run.run import is_finished
@@ -84,7 +85,7 @@ def whole(tmp_path_factory, pretrained) -> tuple[Path, list[str]]:
 def test_interrupted_anywhere_it_ends_the_same(method, calls, whole, command, tmp_path, monkeypatch) -> None:
     """It dies in a rollout or in an update, perhaps before the first checkpoint, and is resumed."""
     folder, flags = whole
-    policy_class = ppo.PrioritizedKLPPO.policy_aliases["GPT2Policy"]
+    policy_class = PrioritizedKLPPO.policy_aliases["GPT2Policy"]
     original, left = getattr(policy_class, method), calls
 
     def dying(*args, **kwargs):
@@ -309,7 +310,7 @@ def test_a_new_run_takes_no_checkpoints_of_another(begun, whole, command) -> Non
 def test_a_signal_during_an_evaluation_stops_at_once(moment, whole, command, tmp_path, monkeypatch, capsys) -> None:
     """Before training or after it, when there is nothing to save; the run is resumed from there."""
     folder, flags = whole
-    original = ppo.accuracies
+    original = finetune.accuracies
 
     def accuracies(policy, *args, **kwargs):
         if (moment == "before") == (not list(tmp_path.rglob("agent.zip"))):
@@ -317,7 +318,7 @@ def test_a_signal_during_an_evaluation_stops_at_once(moment, whole, command, tmp
         return original(policy, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ppo, "accuracies", accuracies)
+        patch.setattr(finetune, "accuracies", accuracies)
         with pytest.raises(KeyboardInterrupt):
             command(ppo, *flags, "--run-folder", tmp_path / "my run")
     assert f"stopped at once; resume with  python -m train.ppo --resume '{tmp_path / 'my run'}'" in capsys.readouterr().out

@@ -10,8 +10,8 @@ from tests.train.experiment.made_up_runs import BEFORE, write_to
 from train import sweep
 from train.experiment.arms import name_arms
 from train.experiment.store import Store
+from train.finetuning.arguments import PPOArgs
 from train.measure.statistics import interquartile_mean, mean
-from train.ppo import PPOArgs
 from train.sweep import SweepArgs, parse_grid
 
 

@@ -2,7 +2,7 @@
 
 from policies.model_files import TINY
 from train.measure.accuracy import accuracies
-from train.pretrain import PRESETS
+from train.pretraining.arguments import PRESETS
 from train.run.models import Model
 
 

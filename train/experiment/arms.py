@@ -8,8 +8,8 @@ from pathlib import Path
 from agents.weighting.token_weights import TokenWeights, named_weighting
 from policies.checks import at_least
 from train.experiment.results import Results
-from train.experiment.store import NOT_SCIENCE, Store
-from train.ppo import PRESETS, PPOArgs
+from train.experiment.store import Store
+from train.finetuning.arguments import PRESETS, PPOArgs
 
 Arms = Mapping[str, PPOArgs]
 """Arguments of fine-tuning by the name of the arm; their seed is the first one."""
@@ -36,12 +36,6 @@ class Experiment:
     """What stands below it in the report."""
 
 
-AXES = tuple(
-    field.name
-    for field in dataclasses.fields(PPOArgs)
-    if field.name not in (*NOT_SCIENCE, "seed", "eval_problems") and not isinstance(field.default, bool | tuple)
-)
-"""Arguments of ``train.ppo`` that may have several values."""
 READ_BY_WEIGHTING = ("kl_exponent", "certainty", "certainty_temperature")
 """Arguments that some weightings do not read."""
 

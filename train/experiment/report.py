@@ -15,11 +15,11 @@ from rich.console import Console
 from train.experiment.arms import Arms, Experiment
 from train.experiment.results import Results, RunResult, paired_seeds, read_result
 from train.experiment.verdict import FOCUS, compare
+from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
 from train.measure.pictures import COLOURS
 from train.measure.statistics import Estimate, interquartile_mean, mean
 from train.measure.tables import markdown_table, rich_table
-from train.ppo import PPOArgs
 from train.run.files import write_rows
 from train.run.run import FinishedRun
 

@@ -7,24 +7,23 @@ stopped early or proposed by a search, so there would be nothing left for Tune t
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from policies.checks import at_least
+from train.experiment.arguments import LOCAL, RunnerArgs
 from train.experiment.store import Store
-from train.ppo import PPOArgs, train
+from train.finetuning.arguments import PPOArgs
+from train.finetuning.finetune import train
 from train.run.process import Interrupted, handling, stop_at_once
 from train.run.run import claimed
 
 LOG = "log.txt"
 """What a run printed, in its folder."""
-LOCAL = "local"
-"""The address of a Ray that is started on this machine, and ends with the command."""
 RETRIES = 3
 """How often a run whose worker died is resumed elsewhere."""
 TAIL = 15
@@ -33,18 +32,13 @@ PATIENCE = 60.0
 """Seconds that stopped runs have to save and end."""
 
 
-@dataclass(frozen=True)
-class Runner:
-    """Where runs are made, and what each of them occupies."""
+class Runner(RunnerArgs):
+    """Makes the runs that a store does not hold."""
 
-    address: str = LOCAL
-    """A Ray cluster (auto: the one that this machine belongs to); local starts Ray on this machine alone."""
-    cpus: int = 1
-    """Cores of a run, and as many threads."""
-    gpus: float | None = None
-    """GPUs of a run, by default 1 with a --device other than cpu, else 0; 0.25 lets four runs share one."""
-    workers: int | None = None
-    """Runs at a time on this machine, by default as many as there are cores for."""
+    @classmethod
+    def of(cls, args: RunnerArgs) -> Self:
+        """The runner that a command line asks for."""
+        return cls(**vars(args))
 
     def run_missing(self, store: Store, runs: Iterable[PPOArgs], console: Console) -> list[Path]:
         """Make the runs that the store does not hold; the others continue when one fails, and what another process is making

@@ -15,26 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from policies.safe_files import read_json
+from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
 from train.measure.accuracy import accuracies
-from train.ppo import PPOArgs
 from train.run.files import write_json
 from train.run.models import Model
 from train.run.run import RECORD, FinishedRun, claimed, is_finished, made_in, read_record, run_folders
 
 PUBLISHED = Path("results/store")
 """Runs that come with the repository."""
-
-NOT_SCIENCE = (
-    "preset",
-    "device",
-    "max_batch_tokens",
-    "eval_before",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "run_folder",
-    "resume",
-)
-"""Arguments that do not change what a run finds out, rounding aside. The preset only says where the others come from."""
 
 
 def identity(args: PPOArgs) -> dict[str, Any]:

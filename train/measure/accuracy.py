@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +17,13 @@ from addition_gym.errors import CompletionError, completion_error
 from addition_gym.problems import ProblemSampler
 from policies import GPT2Policy
 from policies.checks import at_least, between
+from train.measure.choices import Distribution
 from train.measure.solve import Problem, budget, solve
 from train.measure.statistics import mean
 from train.measure.tables import rich_table
 
 EXTRA_DIGITS = range(4)
 """Accuracy is measured on up to N digits and on N+1, N+2 and N+3."""
-
-Distribution = Literal["mixture", "identical", "varying"]
-"""How long the operands of held-out problems are.
-
-- ``"mixture"``: up to N digits, and the RL problems of N+k digits, as in training
-- ``"identical"``: both operands have exactly N+k digits (arXiv:2502.06533, Table 4)
-- ``"varying"``: one operand has N+k digits, the other at most N+k (Table 5)
-"""
 
 _STREAM: dict[Distribution, tuple[int, ...]] = {"mixture": (), "identical": (1,), "varying": (2,)}
 """Keeps the problems of the distributions independent of each other."""

@@ -15,7 +15,8 @@ from agents.weighting.signals import ReferenceCertainty
 from policies import GPT2Policy
 from policies.policy import entropy
 from train.measure.accuracy import Kind, accuracies
-from train.measure.inspection import Colour, complete, inspect
+from train.measure.choices import Colour
+from train.measure.inspection import complete, inspect
 from train.measure.pictures import draw_inspection
 from train.measure.solve import critical_probabilities, solve
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +14,9 @@ from agents.weighting.token_batch import TokenBatch
 from agents.weighting.weightings import Weighting
 from policies import GPT2Policy
 from policies.policy import entropy
+from train.measure.choices import Colour, Completion
 from train.measure.solve import Problem, budget, solve
 
-Completion = Literal["solution", "greedy", "sampled"]
-Colour = Literal["certainty", "entropy", "surprisal", "kl", "weight", "value", "advantage"]
 Floats = npt.NDArray[np.float32]
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, decode, prompt, solution
 from addition_gym.scratchpad import result_line
-from train.measure.inspection import OF_AGENTS, QUANTITIES, Colour, Inspection
+from train.measure.choices import Colour
+from train.measure.inspection import OF_AGENTS, QUANTITIES, Inspection
 
 TEMPLATE = Path(__file__).with_name("page.html")
 TOP = 5

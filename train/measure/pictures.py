@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from train.measure.inspection import QUANTITIES, Colour, Inspection, rgb
+from train.measure.choices import Colour
+from train.measure.inspection import QUANTITIES, Inspection, rgb
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's: the colour-blind tell them apart, and they differ in lightness."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
 from train.measure.pictures import STYLES
 from train.measure.statistics import Estimate, interquartile_mean
-from train.ppo import PPOArgs
 from train.reproduction.artefact import Artefact
 from train.reproduction.bands import band, draw_bands
 from train.reproduction.workshop import Workshop

@@ -1,6 +1,6 @@
 """Published numbers of arXiv:2502.06533, to stand beside ours."""
 
-from train.measure.accuracy import Distribution
+from train.measure.choices import Distribution
 
 CERTAINTY_GAP = {3: (-0.33, 0.01), 5: (-0.21, 0.18), 7: (-0.13, 0.04)}
 """Table 1, critical tokens: certainty minus the mean certainty of the other tokens, and the half-width, by N."""

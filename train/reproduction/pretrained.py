@@ -13,7 +13,8 @@ from addition_gym.scratchpad import critical_tokens
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from policies import GPT2Policy
-from train.measure.accuracy import Accuracy, Distribution, Kind
+from train.measure.accuracy import Accuracy, Kind
+from train.measure.choices import Distribution
 from train.measure.inspection import Completion, Inspection, complete, inspect
 from train.measure.pictures import STYLES, draw_text
 from train.measure.solve import Problem

@@ -4,9 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from train import ppo, pretrain
-from train.ppo import PPOArgs
-from train.pretrain import PretrainArgs
+from train.finetuning.arguments import PRESETS as PPO_PRESETS
+from train.finetuning.arguments import PPOArgs
+from train.pretraining.arguments import PRESETS as PRETRAIN_PRESETS
+from train.pretraining.arguments import PretrainArgs
 
 ScaleName = Literal["tiny", "nano", "paper"]
 
@@ -38,9 +39,9 @@ SCALES: dict[ScaleName, Scale] = {
         pretrained_digits=(3, 4, 5),
         certainty_digits=(3, 4, 5),
         focus=5,
-        pretrain=pretrain.PRESETS["tiny"],
+        pretrain=PRETRAIN_PRESETS["tiny"],
         ppo=dataclasses.replace(
-            ppo.PRESETS["tiny"], total_timesteps=500_000, eval_problems=300, eval_before=False, kl_coef=0.2
+            PPO_PRESETS["tiny"], total_timesteps=500_000, eval_problems=300, eval_before=False, kl_coef=0.2
         ),
         comparison_kl_coef=0.2,
         comparison_extra_digits=1,
@@ -50,8 +51,8 @@ SCALES: dict[ScaleName, Scale] = {
         pretrained_digits=(5, 6, 7),
         certainty_digits=(5, 6, 7),
         focus=7,
-        pretrain=dataclasses.replace(pretrain.PRESETS["paper"], n_layer=6, n_head=6, n_embd=384),
-        ppo=dataclasses.replace(ppo.PRESETS["tiny"], eval_before=False, kl_coef=0.2, device="cuda"),
+        pretrain=dataclasses.replace(PRETRAIN_PRESETS["paper"], n_layer=6, n_head=6, n_embd=384),
+        ppo=dataclasses.replace(PPO_PRESETS["tiny"], eval_before=False, kl_coef=0.2, device="cuda"),
         comparison_kl_coef=0.2,
         comparison_extra_digits=1,
     ),
@@ -60,8 +61,8 @@ SCALES: dict[ScaleName, Scale] = {
         pretrained_digits=(7, 9, 11, 13),
         certainty_digits=(3, 5, 7),
         focus=7,
-        pretrain=pretrain.PRESETS["paper"],
-        ppo=dataclasses.replace(ppo.PRESETS["paper"], eval_before=False),
+        pretrain=PRETRAIN_PRESETS["paper"],
+        ppo=dataclasses.replace(PPO_PRESETS["paper"], eval_before=False),
         comparison_kl_coef=10.0,
         comparison_extra_digits=2,
     ),

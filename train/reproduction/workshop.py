@@ -10,11 +10,13 @@ from rich.console import Console
 
 from policies import GPT2Policy
 from policies.safe_files import read_json
-from train import pretrain
 from train.experiment.runner import Runner
 from train.experiment.store import Store
-from train.measure.accuracy import Accuracy, Distribution, accuracies
-from train.ppo import PPOArgs
+from train.finetuning.arguments import PPOArgs
+from train.measure.accuracy import Accuracy, accuracies
+from train.measure.choices import Distribution
+from train.pretraining.pretrain import MODEL
+from train.pretraining.pretrain import train as pretrain
 from train.reproduction.scales import Scale
 from train.run.files import write_json
 from train.run.models import Model
@@ -57,8 +59,8 @@ class Workshop:
         if not is_finished(folder):
             self.console.print(f"Pre-training a model of N = {pretrained_digits} in {folder}")
             args = dataclasses.replace(self.scale.pretrain, digits=pretrained_digits, device=self.device)
-            pretrain.train(made_in(args, folder), self.console)
-        return str(folder / pretrain.MODEL)
+            pretrain(made_in(args, folder), self.console)
+        return str(folder / MODEL)
 
     def policy(self, pretrained_digits: int) -> GPT2Policy:
         """The pre-trained model of N digits as a policy."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from train.experiment.results import RunResult
 from train.experiment.store import Store
-from train.ppo import PPOArgs
+from train.finetuning.arguments import PPOArgs
 from train.run.models import Model
 
 SESSION = {"commit": "abc123", "clean": True, "python": "3.11.7", "torch": "2.13.0", "hardware": "CPU", "threads": 1}

@@ -18,7 +18,7 @@ from tests.train.test_resume import assert_same_run
 from train import ppo
 from train.experiment.runner import Runner, check_resources
 from train.experiment.store import Store
-from train.ppo import PRESETS, PPOArgs
+from train.finetuning.arguments import PRESETS, PPOArgs
 from train.run.arguments import parse
 from train.run.checkpoints import Checkpoints
 from train.run.process import stop_at_once
@@ -147,7 +147,7 @@ from pathlib import Path
 from rich.console import Console
 from train.experiment.runner import make
 from train.experiment.store import Store
-from train.ppo import PRESETS
+from train.finetuning.arguments import PRESETS
 from train.run.arguments import parse
 for seed in "012":
     make(Store(Path({str(tmp_path / "store")!r})), parse(PRESETS, "", [*sys.argv[1:], "--seed", seed]), Path.cwd())

@@ -12,9 +12,9 @@ from policies.model_files import TINY
 from tests.train.experiment.made_up_runs import write_record, write_run, write_to
 from tests.train.run.test_arguments import FIELDS, another_value
 from train.experiment.store import NOT_SCIENCE, Store, identity
+from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Accuracy
-from train.ppo import PPOArgs
-from train.pretrain import PRESETS, PretrainArgs
+from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.run.run import Run
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from train.pretrain import KEPT
 from train.pretraining.checkpoint import Checkpoint
+from train.pretraining.pretrain import KEPT
 from train.run.checkpoints import Checkpoints, newest_sound
 
 

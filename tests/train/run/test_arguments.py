@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from train import ppo
-from train.ppo import PPOArgs
+from train.finetuning.arguments import PPOArgs
 from train.run.arguments import parse
 from train.run.run import to_flags
 

@@ -1,0 +1,1 @@
+"""Models as plain GPT-2 folders."""

@@ -1,0 +1,1 @@
+"""Fine-tuning by reinforcement learning: its arguments, and the run."""

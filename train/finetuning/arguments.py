@@ -1,0 +1,163 @@
+"""Arguments of fine-tuning, and where their defaults come from."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+# As in agents and addition_gym, whose import would take the time that --help should take
+Certainty = Literal["negentropy", "min_entropy", "max_prob"]
+KLEstimator = Literal["full", "k2", "k3", "rk3"]
+Reward = Literal["binary", "signed"]
+WeightingName = Literal[
+    "prioritized",
+    "calibrated",
+    "uniform",
+    "none",
+    "shuffled",
+    "constant",
+    "inverted",
+    "oracle",
+    "top-entropy",
+    "dual-token",
+    "covariance",
+    "probability-tilt",
+    "delight",
+]
+
+
+@dataclass(frozen=True)
+class PPOArgs:
+    preset: Literal["tiny", "paper", "official"] = "tiny"
+    """Where the other defaults come from: ours, the paper's text, or the authors' code."""
+    pretrained: str = "tiny"
+    """The bundled model (tiny), or a folder in Hugging Face format."""
+    pretrained_digits: int | None = None
+    """N; by default what the folder says."""
+    extra_digits: int = 1
+    """k: train on the paper's mixture of N+k digits."""
+    reward: Reward = "binary"
+    """1 / 0, or 1 / -1 (signed)."""
+    total_timesteps: int = 1_000_000
+    """Completion tokens to train on."""
+    n_envs: int = 64
+    """Lanes of the vector environment."""
+    n_episodes: int = 64
+    """Episodes of a rollout, a multiple of n-envs."""
+    batch_size: int = 8
+    """Episodes of a minibatch."""
+    max_batch_tokens: int = 2048
+    """Most tokens that the model reads at once in an update; bounds memory, and changes nothing else."""
+    n_epochs: int = 1
+    """Passes over a rollout."""
+    learning_rate: float = 1e-4
+    """Of the language model."""
+    value_learning_rate: float | None = 1e-3
+    """Of the value head; None for the same."""
+    gae_lambda: float = 1.0
+    """Lambda of generalised advantage estimation."""
+    clip_range: float = 0.2
+    """PPO's epsilon."""
+    normalize_advantage: bool = True
+    """Normalise advantages over all tokens of a rollout."""
+    ent_coef: float = 0.0
+    """Entropy coefficient."""
+    vf_coef: float = 0.5
+    """Coefficient of the value loss."""
+    max_grad_norm: float = 0.5
+    """Largest norm of the gradient."""
+    kl_coef: float = 2.0
+    """Coefficient of the KL penalty; 0 for none."""
+    kl_exponent: float = 150.0
+    """Beta: 0 is the standard penalty, more prioritises more."""
+    kl_estimator: KLEstimator = "full"
+    """How the KL is computed."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """Penalise the KL in the loss, or in the reward of every token."""
+    kl_target: float | None = None
+    """KL of an episode, in nats, that the coefficient adapts to; None keeps it fixed."""
+    weighting: WeightingName = "prioritized"
+    """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), others and controls."""
+    certainty: Certainty = "negentropy"
+    """How the reference's certainty is measured."""
+    certainty_temperature: float = 1.0
+    """Softmax temperature of the certainty."""
+    temperature: float = 1.0
+    """Softmax temperature of policy and reference."""
+    autocast: bool = False
+    """Run the matrix products in bfloat16; worth it where the CPU or GPU has bfloat16 instructions."""
+    value_net_arch: tuple[int, ...] = ()
+    """Hidden layers of the value head."""
+    detach_value: bool = True
+    """Keep the value loss out of the language model."""
+    eval_problems: int = 500
+    """Held-out problems of each kind before and after training; 0 for no evaluation."""
+    eval_before: bool = True
+    """Evaluate before training too, not only after it."""
+    eval_every: int = 10
+    """Updates between two evaluations during training."""
+    eval_every_problems: int = 50
+    """Held-out problems of each kind in these."""
+    checkpoint_every: int = 5
+    """Updates between two checkpoints, from which --resume continues."""
+    keep_checkpoints: int = 5
+    """How many checkpoints stay."""
+    seed: int = 0
+    """Of problems, sampling and minibatches."""
+    device: str = "cpu"
+    """Where to train, such as cpu or cuda."""
+    run_folder: Path | None = None
+    """Where to write; by default a new folder under runs/."""
+    resume: Path | None = None
+    """The folder of an interrupted run: continue it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for
+    rounding. All other arguments are those of that run. Its checkpoints are pickles, which can run any code: resume only what
+    you trust."""
+
+
+NOT_SCIENCE = (
+    "preset",
+    "device",
+    "max_batch_tokens",
+    "eval_before",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "run_folder",
+    "resume",
+)
+"""Arguments that do not change what a run finds out, rounding aside. The preset only says where the others come from."""
+
+_PAPER = PPOArgs(
+    preset="paper",
+    pretrained="runs/pretrain-paper/model",
+    total_timesteps=1_000_000,
+    n_envs=50,
+    n_episodes=50,
+    batch_size=50,
+    max_batch_tokens=32_768,
+    learning_rate=1e-6,
+    value_learning_rate=None,
+    gae_lambda=0.95,
+    normalize_advantage=False,
+    ent_coef=0.0005,
+    vf_coef=0.1,
+    kl_coef=5.0,
+    kl_estimator="k2",
+    autocast=True,
+    value_net_arch=(128, 128),
+    detach_value=False,
+    device="cuda",
+)
+
+PRESETS = {
+    "tiny": PPOArgs(),
+    "paper": _PAPER,
+    "official": dataclasses.replace(
+        _PAPER,
+        preset="official",
+        reward="signed",
+        ent_coef=0.001,
+        certainty="min_entropy",
+        certainty_temperature=4.0,
+        temperature=2.0,
+    ),
+}

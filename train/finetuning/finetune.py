@@ -1,0 +1,203 @@
+"""Fine-tune a pre-trained model on longer numbers by reinforcement learning."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from rich.console import Console
+from stable_baselines3.common.callbacks import CallbackList
+
+import addition_gym
+from agents import PrioritizedKLPPO
+from policies.checks import at_least, between
+from train.finetuning.arguments import PRESETS, PPOArgs
+from train.measure.accuracy import Accuracy, accuracies, accuracy_table
+from train.measure.callbacks import (
+    AccuracyCallback,
+    CriticalTokenCallback,
+    InspectorCallback,
+    PositionCallback,
+    SampleCallback,
+)
+from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
+from train.run.log import run_logger
+from train.run.models import Model, check_device
+from train.run.process import StopSignals
+from train.run.run import Run
+
+
+def make_env(args: PPOArgs) -> gym.vector.VectorEnv:
+    """The environment to train in. :param args: with N"""
+    assert args.pretrained_digits is not None
+    return gym.make_vec(
+        "ScratchpadAdd-v0",
+        num_envs=args.n_envs,
+        digits=args.pretrained_digits + args.extra_digits,
+        pretrained_digits=args.pretrained_digits,
+        split="train",
+        reward=args.reward,
+    )
+
+
+def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
+    """A new agent in its environment. :param args: with N"""
+    return PrioritizedKLPPO(
+        "GPT2Policy",
+        make_env(args),
+        learning_rate=args.learning_rate,
+        value_learning_rate=args.value_learning_rate,
+        n_episodes=args.n_episodes,
+        batch_size=args.batch_size,
+        max_batch_tokens=args.max_batch_tokens,
+        n_epochs=args.n_epochs,
+        gae_lambda=args.gae_lambda,
+        clip_range=args.clip_range,
+        normalize_advantage=args.normalize_advantage,
+        ent_coef=args.ent_coef,
+        vf_coef=args.vf_coef,
+        max_grad_norm=args.max_grad_norm,
+        kl_coef=args.kl_coef,
+        kl_exponent=args.kl_exponent,
+        kl_estimator=args.kl_estimator,
+        kl_in=args.kl_in,
+        kl_target=args.kl_target,
+        weighting=args.weighting,
+        certainty=args.certainty,
+        certainty_temperature=args.certainty_temperature,
+        policy_kwargs={
+            "pretrained": Model.find(args.pretrained).folder,
+            "value_net_arch": args.value_net_arch,
+            "detach_value": args.detach_value,
+            "temperature": args.temperature,
+            "autocast": args.autocast,
+            "pad_token_id": addition_gym.PAD_TOKEN_ID,
+        },
+        seed=args.seed,
+        device=args.device,
+    )
+
+
+def inputs_of(args: PPOArgs) -> dict[str, str]:
+    """What a run starts from, by argument. :return: digests"""
+    return {"pretrained": Model.find(args.pretrained).digest()}
+
+
+def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
+    """The agent of an interrupted run in a new environment; None if it left no checkpoint.
+
+    :raises ValueError: if no checkpoint can be read, or they are of another number of lanes
+    """
+    agent = load_newest_agent(folder, args.device)
+    if agent is not None:
+        if agent.n_envs != args.n_envs:
+            raise ValueError(f"n_envs must be that of the run, {agent.n_envs}, but its run.json has {args.n_envs}: put it back")
+        agent.set_env(make_env(args), force_reset=False)  # type: ignore[arg-type]
+    return agent
+
+
+def check(args: PPOArgs) -> None:
+    """Refuse what could not end well, as far as the agent does not, before anything is written.
+
+    :raises ValueError: naming the argument
+    """
+    for name in ("eval_every", "eval_every_problems", "checkpoint_every", "keep_checkpoints", "total_timesteps"):
+        at_least(name, getattr(args, name), 1, "pass a positive number")
+    at_least("eval_problems", args.eval_problems, 0, "0 leaves the evaluations out")
+    between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
+    check_device(args.device)
+
+
+def train(args: PPOArgs, console: Console) -> Path:
+    """Fine-tune, evaluate before and after, and write a run folder; or resume an interrupted run.
+
+    :return: the run folder
+    :raises ValueError: if an argument breaks its constraint, or another process is making the run
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
+    :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
+    """
+    check(args)
+    torch.manual_seed(args.seed)
+    if args.pretrained_digits is None:
+        args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)
+    agent = None if args.resume else make_agent(args)  # whatever is wrong with the arguments shows before a folder is made
+    with Run.start("ppo", args, PRESETS, console, {} if args.resume else inputs_of(args)) as run:
+        agent = agent or resumed_agent(args, run.folder)
+        if agent is None:
+            run.check_inputs(inputs_of(args))
+            agent = make_agent(args)
+        _train(agent, args, run)
+    return run.folder
+
+
+def make_callbacks(args: PPOArgs, run: Run, signals: StopSignals) -> CallbackList:
+    """What is measured, drawn and saved while the agent learns."""
+    pretrained_digits, extra = args.pretrained_digits, args.extra_digits
+    assert pretrained_digits is not None
+    checkpoints = Checkpoints(run.folder, ".zip", args.keep_checkpoints)
+    return CallbackList(
+        [
+            AccuracyCallback(pretrained_digits, (0, extra), args.eval_every_problems, args.eval_every, console=run.console),
+            CriticalTokenCallback(pretrained_digits, extra),
+            SampleCallback(pretrained_digits, extra, every=args.eval_every),
+            PositionCallback(args.eval_every),
+            InspectorCallback(pretrained_digits, extra, args.eval_every),
+            CheckpointCallback(checkpoints, args.checkpoint_every, signals),
+        ]
+    )
+
+
+def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
+    pretrained_digits, extras = args.pretrained_digits, (0, args.extra_digits)
+    assert pretrained_digits is not None
+    say = run.console.print
+
+    def measure() -> dict[str, dict[str, Any]]:
+        found = accuracies(agent.policy, pretrained_digits, args.eval_problems, extras=extras) if args.eval_problems else []
+        return {accuracy.kind: accuracy.as_dict() for accuracy in found}
+
+    if agent.training_state is None:
+        agent.set_logger(run_logger(run.folder))
+        longest = pretrained_digits + args.extra_digits
+        say(f"Fine-tuning {args.pretrained} (N = {pretrained_digits}) on {longest} digits", markup=False)
+        run.write_results({"before": measure() if args.eval_before else {}})
+    else:
+        agent.set_logger(run_logger(run.folder, resumed_at=agent.num_timesteps))
+        say(f"Resuming after {agent.num_timesteps} timesteps")
+    say(f"Run folder {run.folder}; watch it live: tensorboard --logdir {run.folder}", markup=False)
+    try:
+        with run.training(lambda: next(reversed(agents_of(run.folder)), None), lambda: rescue(agent)) as signals:
+            if agent.num_timesteps < args.total_timesteps:
+                callbacks = make_callbacks(args, run, signals)
+                resumed = agent.training_state is not None
+                if resumed:
+                    agent.resume()
+                agent.learn(
+                    args.total_timesteps - agent.num_timesteps,
+                    callback=callbacks,
+                    reset_num_timesteps=not resumed,
+                    progress_bar=run.console.is_terminal,
+                )
+                save_agent(agent, run.folder / AGENT)
+    finally:
+        agent.logger.close()
+    results = {
+        "before": {},
+        **run.results(),
+        "after": measure(),
+        "episodes": agent.episodes_done,
+        "timesteps": agent.num_timesteps,
+        "seconds": round(agent.seconds_learned),
+    }
+    run.write_results(results)
+    if results["after"]:
+        title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {pretrained_digits}"
+        columns = {
+            name: [Accuracy(kind, found["solved"], found["total"]) for kind, found in results[name].items()]
+            for name in ("before", "after")
+        }
+        say(accuracy_table(title, {name: column for name, column in columns.items() if column}))
+    minutes = f"{results['seconds'] / 60:.1f} minutes"
+    say(f"Trained on {results['episodes']} episodes in {minutes}; the agent is {run.folder / AGENT}", markup=False)
+    say(f"See the run: tensorboard --logdir {run.folder}", markup=False)

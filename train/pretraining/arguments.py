@@ -1,0 +1,73 @@
+"""Arguments of pre-training, and where their defaults come from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PretrainArgs:
+    preset: Literal["tiny", "paper"] = "tiny"
+    """Where the other defaults come from."""
+    digits: int = 5
+    """N: operands have 1 to N digits, both lengths uniform."""
+    n_layer: int = 3
+    """Transformer blocks."""
+    n_head: int = 4
+    """Attention heads per block."""
+    n_embd: int = 128
+    """Width."""
+    longest_digits: int | None = None
+    """The position table fits problems of this many digits; N+3 by default."""
+    steps: int = 2000
+    """Optimizer steps of the first stage, in which a block starts anywhere in the position table."""
+    origin_steps: int = 600
+    """Steps of the second stage, at half the learning rates: half the blocks start at position 0, as an RL episode does."""
+    tokens_per_step: int = 3300
+    """Tokens of a batch, rounded up to whole blocks; a block is as long as the longest problem of N+1 digits."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
+    learning_rate: float = 1e-3
+    """Of AdamW; warms up over the first steps, then falls to a tenth along a cosine, as does Muon's."""
+    muon_learning_rate: float = 2e-2
+    """Of Muon."""
+    warmup_steps: int = 100
+    """Steps over which the learning rates rise from 0."""
+    weight_decay: float = 0.01
+    """Decoupled, for matrices."""
+    max_grad_norm: float = 1.0
+    """Largest norm of the gradient."""
+    autocast: bool = False
+    """Run the forward pass in bfloat16; worth it where the CPU or GPU has bfloat16 instructions."""
+    eval_problems: int = 500
+    """Problems of each kind for the accuracies at the end."""
+    seed: int = 0
+    """Of the weights, the data and the evaluation."""
+    device: str = "cpu"
+    """Where to train, such as cpu or cuda."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints, from which --resume continues."""
+    run_folder: Path | None = None
+    """Where to write; by default a new folder under runs/."""
+    resume: Path | None = None
+    """The folder of an interrupted run: continue it, bit for bit on a CPU. All other arguments are those of that run."""
+
+
+PRESETS = {
+    "tiny": PretrainArgs(),
+    "paper": PretrainArgs(
+        preset="paper",
+        digits=7,
+        n_layer=12,
+        n_head=12,
+        n_embd=768,
+        steps=20_000,
+        origin_steps=6_000,
+        tokens_per_step=65_536,
+        optimizer="adamw",
+        learning_rate=6e-4,
+        weight_decay=0.1,
+        autocast=True,
+        device="cuda",
+    ),
+}

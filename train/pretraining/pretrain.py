@@ -1,0 +1,236 @@
+"""Pre-train a GPT-2 on the scratchpad by next-token prediction."""
+
+import dataclasses
+import math
+import shlex
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
+from addition_gym.checks import check_digits
+from addition_gym.episode import resolve_max_tokens
+from addition_gym.problems import ProblemSampler
+from addition_gym.scratchpad import longest_text
+from agents.health import check_finite
+from policies.checks import at_least, between
+from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
+from policies.model_files import save_gpt2
+from train.measure.accuracy import accuracies, accuracy_table
+from train.pretraining.arguments import PRESETS, PretrainArgs
+from train.pretraining.checkpoint import Checkpoint
+from train.pretraining.data import packed_blocks
+from train.pretraining.muon import Muon
+from train.run.checkpoints import FOLDER as CHECKPOINTS
+from train.run.checkpoints import Checkpoints, newest_sound
+from train.run.files import write_json
+from train.run.models import PRETRAINING, Model, check_device
+from train.run.process import StopSignals
+from train.run.provenance import provenance
+from train.run.run import Run
+
+MODEL = "model"
+"""Its folder in the run folder."""
+KEPT = 2
+"""How many checkpoints stay, until the model is done."""
+
+
+def make_optimizers(model: GPT2LMHeadModel, args: PretrainArgs, scale: float = 1.0) -> list[torch.optim.Optimizer]:
+    """The optimizers of a stage; biases and layer norms are not decayed.
+
+    :param scale: factor of the learning rates
+    """
+    named = dict(model.named_parameters())
+    hidden = [p for name, p in named.items() if ".h." in name and p.dim() == 2] if args.optimizer == "muon" else []
+    taken = {id(p) for p in hidden}
+    rest = [p for p in named.values() if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": args.weight_decay},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=scale * args.learning_rate, betas=(0.9, 0.99))]
+    if hidden:
+        optimizers.append(Muon(hidden, lr=scale * args.muon_learning_rate, weight_decay=args.weight_decay))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
+    """Linear warm-up, then a cosine from 1 to 0.1."""
+    return min(1.0, (step + 1) / max(warmup_steps, 1)) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
+
+
+def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    """Mean cross-entropy, in nats, of the tokens where ``mask`` is True.
+
+    :param tokens: ``(B, T + 1)``
+    :param mask: ``(B, T + 1)``
+    :param positions: of the tokens in the position table, ``(B, T)``
+    """
+    hidden = hidden_states(model.transformer, tokens[:, :-1], positions)[mask[:, 1:]]  # (M, D)
+    return F.cross_entropy(model.lm_head(hidden).float(), tokens[:, 1:][mask[:, 1:]])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of pre-training with optimizers, learning-rate schedule and data of its own."""
+
+    name: str
+    steps: int
+    seed: int
+    """Of the data."""
+    scale: float = 1.0
+    """Factor of the learning rates."""
+    origin_share: float = 0.0
+    """Share of blocks that start at position 0; the others start anywhere in the position table."""
+
+
+def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
+    """Train a model in two stages and save it, in Hugging Face format, in the run folder.
+
+    If every block started at position 0, its first example would always stand where an RL episode stands, and the model would
+    learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
+    0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
+    itself under-trained, which a short second stage mends. A resumed run continues from the newest checkpoint.
+
+    :raises ValueError: if there are checkpoints, and none can be read
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
+    """
+    torch.manual_seed(args.seed)
+    n_positions = resolve_max_tokens(None, args.longest_digits or args.digits + 3)
+    config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    model = build_gpt2(config).to(args.device)
+    started = time.perf_counter()
+    stages = [Stage("first", args.steps, args.seed)]
+    if args.origin_steps:
+        stages.append(Stage("second", args.origin_steps, args.seed + 1, scale=0.5, origin_share=0.5))
+    checkpoints = Checkpoints(run.folder, ".pt", KEPT)
+    checkpoint = newest_sound(checkpoints.paths(), Checkpoint.load)
+    names = [stage.name for stage in stages]
+    loss = math.nan
+    for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
+        loss = train_stage(model, args, stage, run.console, checkpoint, checkpoints, signals)
+        checkpoint = None
+    save_gpt2(model, run.folder / MODEL)
+    not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
+    settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
+    record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
+    write_json(run.folder / MODEL / PRETRAINING, {**record, "versions": provenance()})
+    shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
+
+
+def train_stage(
+    model: GPT2LMHeadModel,
+    args: PretrainArgs,
+    stage: Stage,
+    console: Console,
+    checkpoint: Checkpoint | None = None,
+    checkpoints: Checkpoints | None = None,
+    signals: StopSignals | None = None,
+) -> float:
+    """Train for some steps with fresh optimizers, a warm-up and a cosine.
+
+    :param model: trained in place
+    :param console: gets a line every 100 steps
+    :param checkpoint: of this stage, to resume from; its data are drawn again from the seed, which takes seconds
+    :param checkpoints: where to write checkpoints; None for none
+    :param signals: that stop the run after a checkpoint
+    :return: the last loss, in nats per completion token
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
+    """
+    optimizers = make_optimizers(model, args, stage.scale)
+    block_size = longest_text(args.digits + 1)
+    n_blocks = -(-args.tokens_per_step // block_size)
+    last_start = int(model.config.n_positions) - block_size
+    rng = np.random.default_rng(stage.seed)
+    batches = packed_blocks(ProblemSampler(args.digits, "up_to", split="train"), rng, n_blocks, block_size)
+    if checkpoint:
+        checkpoint.restore(model, optimizers)
+    model.train()
+    loss = torch.tensor(math.nan)
+    for step in range(stage.steps):
+        tokens, mask = next(batches)
+        starts = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
+        if stage.origin_share:
+            starts[rng.random(n_blocks) < stage.origin_share] = 0
+        if checkpoint and step < checkpoint.steps_done:
+            continue
+        factor = learning_rate_factor(step, stage.steps, args.warmup_steps)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+        positions = torch.as_tensor(starts + np.arange(block_size), device=args.device)
+        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast):
+            loss = next_token_loss(model, tokens.to(args.device), mask.to(args.device), positions)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+        done = step + 1
+        if not norm.isfinite():
+            check_finite({f"the loss of step {done} of the {stage.name} stage": loss, "norm of the gradient": norm})
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if done % 100 == 0 or done == stage.steps:
+            console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
+        stop = signals is not None and signals.received
+        if checkpoints and done < stage.steps and (done % args.checkpoint_every == 0 or stop):
+            checkpoints.save(stage.name, done, Checkpoint.of(stage.name, done, model, optimizers).save)
+            if signals:
+                signals.check()
+    model.eval()
+    return loss.item()
+
+
+def check(args: PretrainArgs) -> None:
+    """Refuse a run that could not end well, before anything is written.
+
+    :raises ValueError: naming the argument
+    """
+    check_digits("digits", args.digits)
+    for name in ("steps", "tokens_per_step", "eval_problems", "checkpoint_every"):
+        at_least(name, getattr(args, name), 1, "pass a positive number")
+    for name in ("origin_steps", "warmup_steps"):
+        at_least(name, getattr(args, name), 0, "0 leaves it out")
+    for name in ("learning_rate", "muon_learning_rate", "weight_decay", "max_grad_norm"):
+        at_least(name, getattr(args, name), 0, "pass such a number", finite=True)
+    between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
+    check_device(args.device)
+    if args.longest_digits is not None and args.longest_digits <= args.digits:
+        raise ValueError(
+            f"longest_digits must be > digits = {args.digits}, so that fine-tuning has positions for longer numbers, "
+            f"but it is {args.longest_digits}: raise it"
+        )
+    gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+
+
+def train(args: PretrainArgs, console: Console) -> Path:
+    """Pre-train, evaluate, and write a run folder; or resume an interrupted run.
+
+    :return: the run folder; the model is in its folder ``model``
+    :raises ValueError: if an argument breaks its constraint, or another process is making the run
+    :raises Interrupted: if a signal stopped the run, after a checkpoint
+    :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
+    """
+    check(args)
+    with Run.start("pretrain", args, PRESETS, console) as run:
+        model = run.folder / MODEL
+        if not (model / PRETRAINING).is_file():
+            with run.training(Checkpoints(run.folder, ".pt").newest) as signals:
+                pretrain(args, run, signals)
+        found = accuracies(Model.find(model).load(args.device), args.digits, args.eval_problems, args.seed)
+        console.print(accuracy_table("Accuracy on held-out problems, greedy", {"pre-trained": found}))
+        run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
+    console.print(f"The model is in {model}; fine-tune it with", markup=False)
+    command = f"python -m train.ppo --pretrained {shlex.quote(str(model))}"
+    console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+    return run.folder
