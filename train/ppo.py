@@ -1,6 +1,6 @@
 """Fine-tune a pre-trained model on longer numbers by reinforcement learning: ``python -m train.ppo``."""
 
-from train.finetuning.arguments import PRESETS, PPOArgs
+from train.finetuning.arguments import PRESETS
 from train.run.arguments import parse
 from train.run.process import run_command
 
@@ -10,9 +10,8 @@ def main() -> None:
     from rich.console import Console
 
     from train.finetuning.finetune import train
-    from train.run.run import arguments_of
 
-    train(arguments_of(PPOArgs, args.resume) if args.resume else args, Console())
+    train(args, Console())
 
 
 if __name__ == "__main__":

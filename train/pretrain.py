@@ -1,6 +1,6 @@
 """Pre-train a GPT-2 on the scratchpad by next-token prediction: ``python -m train.pretrain``."""
 
-from train.pretraining.arguments import PRESETS, PretrainArgs
+from train.pretraining.arguments import PRESETS
 from train.run.arguments import parse
 from train.run.process import run_command
 
@@ -10,9 +10,8 @@ def main() -> None:
     from rich.console import Console
 
     from train.pretraining.pretrain import train
-    from train.run.run import arguments_of
 
-    train(arguments_of(PretrainArgs, args.resume) if args.resume else args, Console())
+    train(args, Console())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 from agents import PrioritizedKLPPO
 from tests.train.helpers import PPO_RUN, same_weights, scalar
 from train import ppo
-from train.finetuning import finetune
+from train.finetuning import tasks
 from train.run.checkpoints import Checkpoints, load_newest_agent
 from train.run.process import Interrupted
 from train.run.run import is_finished
@@ -306,11 +306,44 @@ def test_a_new_run_takes_no_checkpoints_of_another(begun, whole, command) -> Non
         command(ppo, *whole[1], "--run-folder", begun)
 
 
+def test_a_finished_run_is_extended(whole, command, tmp_path, monkeypatch) -> None:
+    """Its weights and results are those of a run that was as long from the start, even if it dies meanwhile."""
+    folder, flags = tmp_path / "run", whole[1]
+    command(ppo, *flags, "--total-timesteps", 1, "--run-folder", folder)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["arguments"]["total_timesteps"] == 1
+    update, left = PrioritizedKLPPO.train, 2
+
+    def train(agent: PrioritizedKLPPO) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        update(agent)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PrioritizedKLPPO, "train", train)
+        with pytest.raises(KeyboardInterrupt):
+            command(ppo, "--resume", folder, "--total-timesteps", 5000)
+    assert not is_finished(folder)
+    command(ppo, "--resume", folder)
+    assert same_weights(finished(folder), finished(whole[0]))
+    ours, theirs = (json.loads((run / "results.json").read_text()) for run in (folder, whole[0]))
+    assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    record, other = (json.loads((run / "run.json").read_text()) for run in (folder, whole[0]))
+    assert (record["command"], record["arguments"]) == (other["command"], other["arguments"])
+    assert [session.get("extended_from") for session in record["sessions"]] == [None, 1, None]
+    with pytest.raises(ValueError, match="is done: start a new run, or extend a fine-tuning run with more --total-timesteps"):
+        command(ppo, "--resume", folder)
+    with pytest.raises(ValueError, match="total_timesteps must be at least those of the run, 5000, but it is 4999: raise it"):
+        command(ppo, "--resume", folder, "--total-timesteps", 4999)
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_signal_during_an_evaluation_stops_at_once(moment, whole, command, tmp_path, monkeypatch, capsys) -> None:
     """Before training or after it, when there is nothing to save; the run is resumed from there."""
     folder, flags = whole
-    original = finetune.accuracies
+    original = tasks.accuracies
 
     def accuracies(policy, *args, **kwargs):
         if (moment == "before") == (not list(tmp_path.rglob("agent.zip"))):
@@ -318,7 +351,7 @@ def test_a_signal_during_an_evaluation_stops_at_once(moment, whole, command, tmp
         return original(policy, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetune, "accuracies", accuracies)
+        patch.setattr(tasks, "accuracies", accuracies)
         with pytest.raises(KeyboardInterrupt):
             command(ppo, *flags, "--run-folder", tmp_path / "my run")
     assert f"stopped at once; resume with  python -m train.ppo --resume '{tmp_path / 'my run'}'" in capsys.readouterr().out

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.weighting.token_weights import TokenWeights, named_weighting
 from policies.checks import at_least
 from train.experiment.results import Results
 from train.experiment.store import Store
-from train.finetuning.arguments import PRESETS, PPOArgs
+from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
+from train.finetuning.finetune import token_weights
 
 Arms = Mapping[str, PPOArgs]
 """Arguments of fine-tuning by the name of the arm; their seed is the first one."""
@@ -71,6 +71,11 @@ def plan(arms: Arms, seeds: int) -> dict[tuple[str, int], PPOArgs]:
     at_least("seeds", seeds, 1, "pass how many runs each arm has")
     for args in arms.values():
         at_least("eval_problems", args.eval_problems, 1, "gains are measured on them")
+        if args.env != ADDITION:
+            raise ValueError(
+                f"env must be {ADDITION} in an experiment, whose gains are those on longer numbers, but it is {args.env!r}: "
+                "make such runs with train.ppo, and compare their folders"
+            )
         for name in ("run_folder", "resume"):
             if (value := getattr(args, name)) is not None:
                 raise ValueError(
@@ -104,13 +109,9 @@ def _normalized(args: PPOArgs) -> PPOArgs:
     """With the preset's values of what the weighting does not read, such as the exponent of a uniform penalty."""
     for name in READ_BY_WEIGHTING:
         other = dataclasses.replace(args, **{name: getattr(PRESETS[args.preset], name)})
-        if _weights(other) == _weights(args):
+        if token_weights(other) == token_weights(args):
             args = other
     return args
-
-
-def _weights(args: PPOArgs) -> TokenWeights:
-    return named_weighting(args.weighting, args.kl_exponent, args.certainty, args.certainty_temperature)
 
 
 def _text(value: object) -> str:

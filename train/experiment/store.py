@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from policies.safe_files import read_json
 from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
+from train.finetuning.finetune import inputs_of
 from train.measure.accuracy import accuracies
 from train.run.files import write_json
 from train.run.models import Model
@@ -26,13 +27,13 @@ PUBLISHED = Path("results/store")
 
 
 def identity(args: PPOArgs) -> dict[str, Any]:
-    """All that decides what a run finds out: the arguments but :data:`NOT_SCIENCE`, with the digest of the model for its name.
+    """All that decides what a run finds out: the arguments but :data:`NOT_SCIENCE`, digests for names of model and own code.
 
     :raises ValueError: if the pre-trained model does not exist, has no weights, or does not say its N
     """
     model = Model.find(args.pretrained)
     digits = model.digits_or(args.pretrained_digits)
-    return _identity({**dataclasses.asdict(args), "pretrained_digits": digits}, model.digest())
+    return _identity({**dataclasses.asdict(args), "pretrained_digits": digits}, inputs_of(args))
 
 
 def recorded_identity(folder: Path) -> dict[str, Any]:
@@ -48,13 +49,13 @@ def recorded_identity(folder: Path) -> dict[str, Any]:
 def _read_identity(folder: Path, changed: int) -> dict[str, Any]:
     """:param changed: when its record was, so that a store is read once however often it is asked"""
     record = read_record(folder, "store")
-    return _identity(record["arguments"], record["inputs"].get("pretrained"))
+    return _identity(record["arguments"], {"pretrained": None, **record["inputs"]})
 
 
-def _identity(arguments: dict[str, Any], digest: str | None) -> dict[str, Any]:
-    """As JSON reads it back; 2 and 2.0 are one number."""
+def _identity(arguments: dict[str, Any], inputs: Mapping[str, str | None]) -> dict[str, Any]:
+    """As JSON reads it back; 2 and 2.0 are one number, and digests stand for the names of models and one's own code."""
     known = {field.name: field.default for field in dataclasses.fields(PPOArgs)}
-    found = {name: value for name, value in {**known, **arguments, "pretrained": digest}.items() if name not in NOT_SCIENCE}
+    found = {name: value for name, value in {**known, **arguments, **inputs}.items() if name not in NOT_SCIENCE}
     numbers = {name: float(value) if type(value) is int else value for name, value in found.items()}
     comparable: dict[str, Any] = json.loads(json.dumps(numbers, default=str))
     return comparable
@@ -80,7 +81,8 @@ class Store:
         """Where the run is made: the folder in which it was begun, or a new one."""
         wanted = identity(args)
         digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
-        name = f"{args.weighting}-kl{args.kl_coef:g}-seed{args.seed}-{digest[:12]}"  # for people
+        weighting = args.weighting.rpartition(":")[2]
+        name = f"{weighting}-kl{args.kl_coef:g}-seed{args.seed}-{digest[:12]}"  # for people
         return next(_find(wanted, self.root), self.root / name)
 
     def prepare(self, args: PPOArgs) -> PPOArgs:

@@ -9,21 +9,8 @@ from typing import Literal
 Certainty = Literal["negentropy", "min_entropy", "max_prob"]
 KLEstimator = Literal["full", "k2", "k3", "rk3"]
 Reward = Literal["binary", "signed"]
-WeightingName = Literal[
-    "prioritized",
-    "calibrated",
-    "uniform",
-    "none",
-    "shuffled",
-    "constant",
-    "inverted",
-    "oracle",
-    "top-entropy",
-    "dual-token",
-    "covariance",
-    "probability-tilt",
-    "delight",
-]
+
+ADDITION = "ScratchpadAdd-v0"
 
 
 @dataclass(frozen=True)
@@ -34,6 +21,9 @@ class PPOArgs:
     """The bundled model (tiny), or a folder in Hugging Face format."""
     pretrained_digits: int | None = None
     """N; by default what the folder says."""
+    env: str = ADDITION
+    """Where to train: scratchpad addition, or a token-level environment of your own that a module or a file registers with
+    Gymnasium, as module:id or file.py:id."""
     extra_digits: int = 1
     """k: train on the paper's mixture of N+k digits."""
     reward: Reward = "binary"
@@ -76,8 +66,10 @@ class PPOArgs:
     """Penalise the KL in the loss, or in the reward of every token."""
     kl_target: float | None = None
     """KL of an episode, in nats, that the coefficient adapts to; None keeps it fixed."""
-    weighting: WeightingName = "prioritized"
-    """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), others and controls."""
+    weighting: str = "prioritized"
+    """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), none, calibrated, the controls
+    (shuffled, constant, inverted, oracle), other papers' (top-entropy, dual-token, covariance, probability-tilt, delight), or
+    your own TokenWeights, as module:name or file.py:name."""
     certainty: Certainty = "negentropy"
     """How the reference's certainty is measured."""
     certainty_temperature: float = 1.0
@@ -109,9 +101,9 @@ class PPOArgs:
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
     resume: Path | None = None
-    """The folder of an interrupted run: continue it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for
-    rounding. All other arguments are those of that run. Its checkpoints are pickles, which can run any code: resume only what
-    you trust."""
+    """The folder of a run: continue it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for rounding. All
+    other arguments are those of that run, but for --total-timesteps, which may be raised to extend it. Its checkpoints are
+    pickles, which can run any code: resume only what you trust."""
 
 
 NOT_SCIENCE = (

@@ -4,48 +4,31 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import torch
 from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
 
-import addition_gym
 from agents import PrioritizedKLPPO
+from agents.weighting import TokenWeights, named_weighting
 from policies.checks import at_least, between
-from train.finetuning.arguments import PRESETS, PPOArgs
-from train.measure.accuracy import Accuracy, accuracies, accuracy_table
-from train.measure.callbacks import (
-    AccuracyCallback,
-    CriticalTokenCallback,
-    InspectorCallback,
-    PositionCallback,
-    SampleCallback,
-)
+from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
+from train.finetuning.tasks import Task, task_of
+from train.measure.accuracy import Accuracy, accuracy_table
+from train.measure.callbacks import AccuracyCallback, PositionCallback
 from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
 from train.run.log import run_logger
 from train.run.models import Model, check_device
+from train.run.own_code import OwnCode
 from train.run.process import StopSignals
 from train.run.run import Run
 
 
-def make_env(args: PPOArgs) -> gym.vector.VectorEnv:
-    """The environment to train in. :param args: with N"""
-    assert args.pretrained_digits is not None
-    return gym.make_vec(
-        "ScratchpadAdd-v0",
-        num_envs=args.n_envs,
-        digits=args.pretrained_digits + args.extra_digits,
-        pretrained_digits=args.pretrained_digits,
-        split="train",
-        reward=args.reward,
-    )
-
-
 def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
     """A new agent in its environment. :param args: with N"""
+    task = task_of(args)
     return PrioritizedKLPPO(
         "GPT2Policy",
-        make_env(args),
+        task.make_env(),
         learning_rate=args.learning_rate,
         value_learning_rate=args.value_learning_rate,
         n_episodes=args.n_episodes,
@@ -63,7 +46,7 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
         kl_estimator=args.kl_estimator,
         kl_in=args.kl_in,
         kl_target=args.kl_target,
-        weighting=args.weighting,
+        weighting=token_weights(args),
         certainty=args.certainty,
         certainty_temperature=args.certainty_temperature,
         policy_kwargs={
@@ -72,16 +55,35 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
             "detach_value": args.detach_value,
             "temperature": args.temperature,
             "autocast": args.autocast,
-            "pad_token_id": addition_gym.PAD_TOKEN_ID,
+            "pad_token_id": task.pad_token_id,
         },
         seed=args.seed,
         device=args.device,
     )
 
 
+def token_weights(args: PPOArgs) -> TokenWeights:
+    """The weighting that the arguments name, built in or one's own.
+
+    :raises ValueError: if there is no such weighting
+    :raises TypeError: if one's own is no ``TokenWeights``
+    """
+    if ":" in args.weighting:
+        own: TokenWeights = OwnCode.find("weighting", args.weighting).get(TokenWeights)
+        return own
+    return named_weighting(args.weighting, args.kl_exponent, args.certainty, args.certainty_temperature)  # type: ignore[arg-type]
+
+
+def own_code(args: PPOArgs) -> dict[str, OwnCode]:
+    """What the run uses that is not of this project, by argument."""
+    specs = {"weighting": args.weighting, "env": args.env}
+    return {name: OwnCode.find(name, spec) for name, spec in specs.items() if ":" in spec}
+
+
 def inputs_of(args: PPOArgs) -> dict[str, str]:
     """What a run starts from, by argument. :return: digests"""
-    return {"pretrained": Model.find(args.pretrained).digest()}
+    code = {name: code.digest() for name, code in own_code(args).items()}
+    return {"pretrained": Model.find(args.pretrained).digest(), **code}
 
 
 def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
@@ -93,7 +95,10 @@ def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
     if agent is not None:
         if agent.n_envs != args.n_envs:
             raise ValueError(f"n_envs must be that of the run, {agent.n_envs}, but its run.json has {args.n_envs}: put it back")
-        agent.set_env(make_env(args), force_reset=False)  # type: ignore[arg-type]
+        end = folder / AGENT
+        if agent.num_timesteps < args.total_timesteps and end.is_file():  # a finished run is extended
+            Checkpoints(folder, ".zip").adopt(end, "agent", agent.num_timesteps)
+        agent.set_env(task_of(args).make_env(), force_reset=False)  # type: ignore[arg-type]
     return agent
 
 
@@ -119,48 +124,44 @@ def train(args: PPOArgs, console: Console) -> Path:
     """
     check(args)
     torch.manual_seed(args.seed)
-    if args.pretrained_digits is None:
+    if args.pretrained_digits is None and args.env == ADDITION:
         args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)
     agent = None if args.resume else make_agent(args)  # whatever is wrong with the arguments shows before a folder is made
-    with Run.start("ppo", args, PRESETS, console, {} if args.resume else inputs_of(args)) as run:
+    code = own_code(args)
+    inputs = {} if args.resume else inputs_of(args)
+    with Run.start("ppo", args, PRESETS, console, inputs, {each.source for each in code.values()}) as run:
+        run.check_inputs({name: each.digest() for name, each in code.items()})
         agent = agent or resumed_agent(args, run.folder)
         if agent is None:
             run.check_inputs(inputs_of(args))
             agent = make_agent(args)
-        _train(agent, args, run)
+        _train(agent, task_of(args), args, run)
     return run.folder
 
 
-def make_callbacks(args: PPOArgs, run: Run, signals: StopSignals) -> CallbackList:
+def make_callbacks(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run, signals: StopSignals) -> CallbackList:
     """What is measured, drawn and saved while the agent learns."""
-    pretrained_digits, extra = args.pretrained_digits, args.extra_digits
-    assert pretrained_digits is not None
     checkpoints = Checkpoints(run.folder, ".zip", args.keep_checkpoints)
     return CallbackList(
         [
-            AccuracyCallback(pretrained_digits, (0, extra), args.eval_every_problems, args.eval_every, console=run.console),
-            CriticalTokenCallback(pretrained_digits, extra),
-            SampleCallback(pretrained_digits, extra, every=args.eval_every),
+            AccuracyCallback(lambda: task.measure(agent, args.eval_every_problems), args.eval_every, run.console),
+            *task.callbacks(),
             PositionCallback(args.eval_every),
-            InspectorCallback(pretrained_digits, extra, args.eval_every),
             CheckpointCallback(checkpoints, args.checkpoint_every, signals),
         ]
     )
 
 
-def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
-    pretrained_digits, extras = args.pretrained_digits, (0, args.extra_digits)
-    assert pretrained_digits is not None
+def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None:
     say = run.console.print
 
     def measure() -> dict[str, dict[str, Any]]:
-        found = accuracies(agent.policy, pretrained_digits, args.eval_problems, extras=extras) if args.eval_problems else []
+        found = task.measure(agent, args.eval_problems) if args.eval_problems else []
         return {accuracy.kind: accuracy.as_dict() for accuracy in found}
 
     if agent.training_state is None:
         agent.set_logger(run_logger(run.folder))
-        longest = pretrained_digits + args.extra_digits
-        say(f"Fine-tuning {args.pretrained} (N = {pretrained_digits}) on {longest} digits", markup=False)
+        say(f"Fine-tuning {args.pretrained} on {task.title}", markup=False)
         run.write_results({"before": measure() if args.eval_before else {}})
     else:
         agent.set_logger(run_logger(run.folder, resumed_at=agent.num_timesteps))
@@ -169,7 +170,7 @@ def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
     try:
         with run.training(lambda: next(reversed(agents_of(run.folder)), None), lambda: rescue(agent)) as signals:
             if agent.num_timesteps < args.total_timesteps:
-                callbacks = make_callbacks(args, run, signals)
+                callbacks = make_callbacks(agent, task, args, run, signals)
                 resumed = agent.training_state is not None
                 if resumed:
                     agent.resume()
@@ -192,7 +193,7 @@ def _train(agent: PrioritizedKLPPO, args: PPOArgs, run: Run) -> None:
     }
     run.write_results(results)
     if results["after"]:
-        title = f"Accuracy on {args.eval_problems} held-out problems, greedy, N = {pretrained_digits}"
+        title = f"Accuracy on {args.eval_problems} {task.title}"
         columns = {
             name: [Accuracy(kind, found["solved"], found["total"]) for kind, found in results[name].items()]
             for name in ("before", "after")

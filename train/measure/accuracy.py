@@ -257,7 +257,7 @@ def accuracy_table(
 ) -> Table:
     """One row per kind of problem, one column per policy or measure."""
     rows = [[row[0].kind, *map(str, row)] for row in zip(*columns.values(), strict=True)]
-    return rich_table(title, ["digits", *columns], rows, caption)
+    return rich_table(title, ["problems", *columns], rows, caption)
 
 
 def _percent(value: float, interval: tuple[float, float]) -> str:

@@ -1,6 +1,6 @@
 """What a fine-tuning run shows in TensorBoard besides the algorithm's own numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from agents.diagnostics import over_position
 from agents.weighting.signals import ReferenceCertainty
 from policies import GPT2Policy
 from policies.policy import entropy
-from train.measure.accuracy import Kind, accuracies
+from train.measure.accuracy import Accuracy, Kind
 from train.measure.choices import Colour
 from train.measure.inspection import complete, inspect
 from train.measure.pictures import draw_inspection
@@ -56,31 +56,19 @@ class RolloutCallback(BaseCallback):
 
 
 class AccuracyCallback(RolloutCallback):
-    """``eval/accuracy_<=N``, ``eval/accuracy_N+1``, ...: greedy accuracy on held-out problems.
+    """``eval/accuracy_<=N``, ``eval/accuracy_N+1``, ...: what a measurement finds, by kind of problem.
 
-    :param pretrained_digits: N
-    :param extras: which k of N+k; 0 is up to N
-    :param n_problems: of each kind
-    :param every: rollouts between two evaluations
-    :param seed: of the problems
-    :param console: where to print a line for each evaluation
+    :param measure: the measurement
+    :param every: rollouts between two of them
+    :param console: where to print a line for each
     """
 
-    def __init__(
-        self,
-        pretrained_digits: int,
-        extras: Sequence[int],
-        n_problems: int,
-        every: int,
-        seed: int = 0,
-        console: Console | None = None,
-    ):
+    def __init__(self, measure: Callable[[], Sequence[Accuracy]], every: int, console: Console | None = None):
         super().__init__(every)
-        self.pretrained_digits, self.extras, self.n_problems = pretrained_digits, extras, n_problems
-        self.seed, self.console = seed, console
+        self.measure, self.console = measure, console
 
     def act(self) -> None:
-        found = accuracies(self.policy, self.pretrained_digits, self.n_problems, self.seed, self.extras)
+        found = self.measure()
         for accuracy in found:
             self.logger.record(f"eval/accuracy_{accuracy.kind}", accuracy.value)
         if self.console:

@@ -1,38 +1,48 @@
-"""Command lines whose defaults come from a named preset."""
+"""Command lines whose defaults come from a named preset, or from a run that is resumed."""
 
 import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
 Args = TypeVar("Args")
 
+EXTENDING = ("total_timesteps",)
+"""Arguments that may change when a run is resumed."""
+
 
 def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | None = None) -> Args:
-    """Read the arguments of a command; ``--preset`` says where their defaults come from.
+    """Read the arguments of a command; ``--preset`` says where their defaults come from, or ``--resume``, the run's own.
 
     :param presets: default arguments by name; the first is the default preset. All have one dataclass, which has a field
         ``preset``
     :param description: what ``--help`` says
     :param argv: the command line, ``sys.argv`` by default
-    :raises ValueError: if other arguments stand beside ``--resume``, which takes a run's own
+    :raises ValueError: if other arguments stand beside ``--resume`` than those of :data:`EXTENDING`
     """
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", choices=tuple(presets), default=next(iter(presets)))
-    default: Any = presets[chooser.parse_known_args(argv)[0].preset]
+    chooser.add_argument("--resume", type=Path)
+    chosen = chooser.parse_known_args(argv)[0]
+    default: Any = presets[chosen.preset]
+    if chosen.resume is not None and hasattr(default, "resume"):
+        from train.run.run import arguments_of
+
+        default = arguments_of(type(default), chosen.resume)
     args = tyro.cli(type(default), args=argv, default=default, description=description)
     if getattr(args, "resume", None):
-        _check_alone(args, next(iter(presets.values())))
+        _check_alone(args, default)
     return args
 
 
 def _check_alone(args: Any, default: Any) -> None:
     for field in dataclasses.fields(args):
         value = getattr(args, field.name)
-        if field.name != "resume" and value != getattr(default, field.name):
+        if field.name not in EXTENDING and value != (of_run := getattr(default, field.name)):
             raise ValueError(
-                f"{field.name} must not stand beside resume, which takes the arguments of that run, but it is "
-                f"{value!r}: leave it out, or start a new run"
+                f"{field.name} must be that of the run to resume, {of_run!r}, but it is {value!r}: leave it out, or start a "
+                "new run"
             )

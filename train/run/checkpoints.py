@@ -53,12 +53,21 @@ class Checkpoints:
         :param write: writes the file
         :raises CannotWrite: as :func:`train.run.files.replacing`
         """
-        path = self.run / FOLDER / f"{name}_{number}{self.suffix}"
+        path = self._path(name, number)
         with replacing(path) as temporary:
             path.parent.mkdir(exist_ok=True)
             write(temporary)
         for old in self.paths()[: -self.keep]:
             old.unlink()
+
+    def adopt(self, file: Path, name: str, number: int) -> None:
+        """Make a file of the run a checkpoint."""
+        path = self._path(name, number)
+        path.parent.mkdir(exist_ok=True)
+        file.replace(path)
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.run / FOLDER / f"{name}_{number}{self.suffix}"
 
 
 def newest_sound(paths: Sequence[Path], load: Callable[[Path], Content]) -> Content | None:

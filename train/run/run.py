@@ -5,13 +5,15 @@ checkpoints/    what it resumes from
 progress.csv    what it logged; TensorBoard's events beside it
 results.json    what it found; finished once it says what came out ``after`` training
 log.txt         what it printed, if an experiment made it
+source/         one's own code that it uses, if there is any
 lock            held by the process that makes the run
 """
 
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +33,7 @@ from train.run.log import Progress
 from train.run.process import Interrupted, StopSignals, TrainingFailed
 from train.run.provenance import provenance
 
-RECORD, RESULTS, LOCK = "run.json", "results.json", "lock"
+RECORD, RESULTS, LOCK, SOURCE = "run.json", "results.json", "lock", "source"
 _PLACES = ("run_folder", "resume")
 """Arguments that say where a run is; what it finds out does not depend on them."""
 
@@ -49,7 +51,13 @@ class Run:
     @classmethod
     @contextmanager
     def start(
-        cls, name: str, args: Any, presets: Mapping[str, Any], console: Console, inputs: Mapping[str, str] = {}
+        cls,
+        name: str,
+        args: Any,
+        presets: Mapping[str, Any],
+        console: Console,
+        inputs: Mapping[str, str] = {},
+        sources: Iterable[Path] = (),
     ) -> Iterator[Self]:
         """Make a run within this block, or resume the one in ``args.resume``: claim its folder and record what makes it.
 
@@ -60,7 +68,8 @@ class Run:
             ``runs/<name>-<preset>-<date and time>``
         :param presets: of the command
         :param console: for what a person should know
-        :param inputs: digests of what the run starts from, by argument
+        :param inputs: digests of what a new run starts from, by argument
+        :param sources: files of one's own code that a new run uses; copies are kept in its folder
         :raises ValueError: if the folder holds a run already, is no folder, or its record is damaged, or if another process
             makes the run
         :raises CannotWrite: if the folder cannot be written
@@ -68,14 +77,15 @@ class Run:
         folder = args.resume or _made(args.run_folder, f"runs/{name}-{args.preset}-{datetime.now():%Y%m%d-%H%M%S}")
         with claimed(folder):
             if args.resume:
-                _check_unfinished(folder)  # again: another process may have finished it meanwhile
-                record = read_record(folder, "resume")
-                record["sessions"].append(provenance())
+                record = _resumed(folder, name, args, presets)
             else:
                 _check_empty(folder)
                 arguments = {key: value for key, value in dataclasses.asdict(args).items() if key not in _PLACES}
-                command = shlex.join(["python", "-m", f"train.{name}", *to_flags(args, presets)])
-                record = {"command": command, "arguments": arguments, "inputs": inputs, "sessions": [provenance()]}
+                made_by = {"command": _command(name, args, presets), "arguments": arguments, "inputs": inputs}
+                record = {**made_by, "sessions": [provenance()]}
+                for source in sources:
+                    (folder / SOURCE).mkdir(exist_ok=True)
+                    shutil.copy(source, folder / SOURCE)
             write_json(folder / RECORD, record)
             try:
                 yield cls(folder, console)
@@ -110,16 +120,17 @@ class Run:
             raise TrainingFailed(f"{reason}; {where}") from error
 
     def check_inputs(self, inputs: Mapping[str, str]) -> None:
-        """Refuse to start again, where a run left no checkpoint, from something else than before.
+        """Refuse to resume with something else than what the run started from.
 
         :param inputs: digests, by argument
         :raises ValueError: naming the argument
         """
-        for name, digest in read_record(self.folder, "resume")["inputs"].items():
-            if inputs.get(name) != digest:
+        recorded = read_record(self.folder, "resume")["inputs"]
+        for name, digest in inputs.items():
+            if recorded.get(name) != digest:
                 raise ValueError(
-                    f"{name} must be what the run in {str(self.folder)!r} started from, but it has changed since, and there is "
-                    "no checkpoint yet: restore it, or start a new run"
+                    f"{name} must be what the run in {str(self.folder)!r} started from, but it has changed since: restore it "
+                    f"(a copy of your own code is in {SOURCE}/ there), or start a new run"
                 )
 
     def write_results(self, results: Mapping[str, Any]) -> None:
@@ -239,15 +250,14 @@ def made_in(args: Args, folder: Path) -> Args:
 
 
 def arguments_of(arguments: type[Args], folder: Path) -> Args:
-    """The arguments of an interrupted run, to resume it in its folder.
+    """The arguments of a run, to resume it in its folder.
 
     :param arguments: their dataclass. What was added to it after the run was started has its default
     :param folder: the run folder
-    :raises ValueError: if the folder holds no run, a finished one, or one whose arguments are not of this dataclass
+    :raises ValueError: if the folder holds no run, or one whose arguments are not of this dataclass
     """
     if not (folder / RECORD).is_file():
         raise ValueError(f"resume must be the folder of a run, but {str(folder)!r} holds no {RECORD}: check the path")
-    _check_unfinished(folder)
     recorded = read_record(folder, "resume")["arguments"]
     known = {field.name for field in dataclasses.fields(arguments)}  # type: ignore[arg-type]
     try:
@@ -277,9 +287,28 @@ def _made(folder: Path | None, default: str) -> Path:
     raise AssertionError
 
 
-def _check_unfinished(folder: Path) -> None:
-    if is_finished(folder):
-        raise ValueError(f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run")
+def _resumed(folder: Path, name: str, args: Any, presets: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a run with a new session, in which it may be extended to more timesteps."""
+    record, session = read_record(folder, "resume"), provenance()
+    wanted, before = (held.get("total_timesteps", 0) for held in (dataclasses.asdict(args), record["arguments"]))
+    if wanted < before:
+        raise ValueError(f"total_timesteps must be at least those of the run, {before}, but it is {wanted}: raise it")
+    if wanted == before and is_finished(folder):
+        raise ValueError(
+            f"resume must be the folder of an interrupted run, but {str(folder)!r} is done: start a new run, or extend a "
+            "fine-tuning run with more --total-timesteps"
+        )
+    if wanted > before:
+        record["arguments"]["total_timesteps"], record["command"] = wanted, _command(name, args, presets)
+        session["extended_from"] = before
+        if is_finished(folder):
+            results = read_json(folder / RESULTS, "resume")
+            write_json(folder / RESULTS, {"before": results["before"]})
+    return {**record, "sessions": [*record["sessions"], session]}
+
+
+def _command(name: str, args: Any, presets: Mapping[str, Any]) -> str:
+    return shlex.join(["python", "-m", f"train.{name}", *to_flags(args, presets)])
 
 
 def _check_empty(folder: Path) -> None:

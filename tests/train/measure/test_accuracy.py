@@ -259,7 +259,7 @@ def test_text_of_a_table() -> None:
     lines = console.export_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("│┃ ").replace("┃", "│").split("│")] for line in lines]
     assert "How it went" in lines[0]
-    assert ["digits", "before", "after"] in cells
+    assert ["problems", "before", "after"] in cells
     assert ["<=N", "90.0% [59.6, 98.2]", "100.0% [72.2, 100.0]"] in cells
     assert ["N+1", "0.0% [0.0, 27.8]", "50.0% [23.7, 76.3]"] in cells
     assert "Wilson" in lines[-1]

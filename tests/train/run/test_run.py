@@ -286,7 +286,7 @@ def test_nothing_to_resume(tmp_path) -> None:
         arguments_of(Args, tmp_path)
     finish(Args(run_folder=tmp_path), before={}, after={})
     with pytest.raises(ValueError, match="is done: start a new run"):
-        arguments_of(Args, tmp_path)
+        start(arguments_of(Args, tmp_path))
 
 
 def test_a_run_without_checkpoint_starts_again_only_from_what_it_started_from(tmp_path) -> None:

@@ -1,0 +1,117 @@
+"""What is learned in a fine-tuning run: scratchpad addition, or an environment of one's own."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import gymnasium as gym
+from stable_baselines3.common.callbacks import BaseCallback
+
+import addition_gym
+from agents import PrioritizedKLPPO
+from policies.safe_files import read_json
+from train.finetuning.arguments import ADDITION, PPOArgs
+from train.measure.accuracy import Accuracy, accuracies
+from train.measure.callbacks import CriticalTokenCallback, InspectorCallback, SampleCallback
+from train.measure.episodes import play
+from train.run.models import Model
+from train.run.own_code import OwnCode
+
+
+class Task(Protocol):
+    """A task in which an agent is trained and evaluated."""
+
+    title: str
+    """What is solved how, for the heading of a table."""
+    pad_token_id: int
+    """Fills what is unused in an observation."""
+
+    def make_env(self) -> gym.vector.VectorEnv:
+        """A new environment to train in, which resets a lane in the step that ends its episode."""
+
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int) -> list[Accuracy]:
+        """How well an agent does, greedily, on so many problems of each kind."""
+
+    def callbacks(self) -> Sequence[BaseCallback]:
+        """What is measured and drawn besides while the agent learns."""
+
+
+class Addition:
+    """Scratchpad addition of longer numbers than those of pre-training.
+
+    :param args: of the run
+    """
+
+    pad_token_id = addition_gym.PAD_TOKEN_ID
+
+    def __init__(self, args: PPOArgs):
+        assert args.pretrained_digits is not None
+        self.args, self.pretrained_digits = args, args.pretrained_digits
+        self.title = f"held-out problems, greedy, N = {args.pretrained_digits}"
+
+    def make_env(self) -> gym.vector.VectorEnv:
+        return gym.make_vec(
+            ADDITION,
+            num_envs=self.args.n_envs,
+            digits=self.pretrained_digits + self.args.extra_digits,
+            pretrained_digits=self.pretrained_digits,
+            split="train",
+            reward=self.args.reward,
+        )
+
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int) -> list[Accuracy]:
+        return accuracies(agent.policy, self.pretrained_digits, n_problems, extras=(0, self.args.extra_digits))
+
+    def callbacks(self) -> Sequence[BaseCallback]:
+        digits, extra, every = self.pretrained_digits, self.args.extra_digits, self.args.eval_every
+        return [
+            CriticalTokenCallback(digits, extra),
+            SampleCallback(digits, extra, every=every),
+            InspectorCallback(digits, extra, every),
+        ]
+
+
+class OwnTask:
+    """A registered token-level environment that is not of this project.
+
+    :param args: of the run
+    """
+
+    def __init__(self, args: PPOArgs):
+        self.args, self.code = args, OwnCode.find("env", args.env)
+        self.title = f"episodes, greedy, {self.code.name}"
+        config = read_json(Model.find(args.pretrained).folder / "config.json", "pretrained")
+        self.pad_token_id = int(config.get("pad_token_id") or 0)
+
+    def make_env(self) -> gym.vector.VectorEnv:
+        return self._lanes(self.args.n_envs)
+
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int) -> list[Accuracy]:
+        lanes = self._lanes(min(self.args.n_envs, n_problems))
+        return [play(agent, lanes, n_problems)]
+
+    def callbacks(self) -> Sequence[BaseCallback]:
+        return []
+
+    def _lanes(self, n_envs: int) -> gym.vector.VectorEnv:
+        if self.code.name not in gym.registry:
+            raise ValueError(
+                f"env must name an environment that {self.code.source} registers with Gymnasium, but it does not register "
+                f"{self.code.name!r}: call gymnasium.register there, or correct the name"
+            )
+        if gym.spec(self.code.name).vector_entry_point is not None:
+            return gym.make_vec(self.code.name, num_envs=n_envs)
+        same_step = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+        return gym.make_vec(self.code.name, num_envs=n_envs, vectorization_mode="sync", vector_kwargs=same_step)
+
+
+def task_of(args: PPOArgs) -> Task:
+    """The task of a run.
+
+    :raises ValueError: if its environment is unknown, or an argument that only addition has stands beside another one
+    """
+    if args.env == ADDITION:
+        return Addition(args)
+    for name in ("pretrained_digits", "extra_digits", "reward"):
+        if getattr(args, name) != getattr(PPOArgs(), name):
+            raise ValueError(f"{name} must not stand beside env = {args.env!r}, since only addition has it: leave it out")
+    return OwnTask(args)
