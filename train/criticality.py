@@ -25,7 +25,7 @@ class CriticalityArgs:
     seed: int = 0
     """Of problems and rollouts."""
     device: str = "cpu"
-    """Where to run, such as cpu or cuda."""
+    """Where to run, such as cpu, cuda or auto."""
     output: Path | None = None
     """Write tokens.csv, auroc.csv, criticality.json and criticality.png to this folder."""
 

@@ -29,7 +29,7 @@ class EvaluateArgs:
     seed: int = 0
     """Of the problems and the sampling."""
     device: str = "cpu"
-    """Where to run, such as cpu or cuda."""
+    """Where to run, such as cpu, cuda or auto."""
     output: Path | None = None
     """Write evaluation.json, accuracies.csv, errors.csv and completions.csv to this folder."""
 

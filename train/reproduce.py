@@ -62,7 +62,7 @@ class ReproduceArgs:
     runner: tyro.conf.OmitArgPrefixes[RunnerArgs] = field(default_factory=RunnerArgs)
     """Where fine-tuning runs are made."""
     device: str | None = None
-    """Where to run, such as cpu or cuda; by default what the scale says."""
+    """Where to run, such as cpu, cuda or auto; by default what the scale says."""
     store: Path = Path("runs/store")
     """Where models and runs are kept, shared with train.compare; nothing in it is made twice. The same command resumes an
     interrupted one."""

@@ -19,6 +19,7 @@ from train.experiment.arguments import LOCAL, RunnerArgs
 from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 from train.finetuning.finetune import train
+from train.run.models import resolve_device
 from train.run.process import Interrupted, handling, stop_at_once
 from train.run.run import claimed
 
@@ -68,7 +69,9 @@ class Runner(RunnerArgs):
         if not missing:
             return []
         ray, failed = _ray(), []
-        gpus = float(missing[0].device != "cpu") if self.gpus is None else self.gpus
+        device = missing[0].device
+        on_gpu = (resolve_device(device) if device == "auto" else device) != "cpu"  # the cluster may have others
+        gpus = float(on_gpu) if self.gpus is None else self.gpus
         received: list[int] = []
 
         def stop(number: int, frame: FrameType | None) -> None:

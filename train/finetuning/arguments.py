@@ -97,7 +97,7 @@ class PPOArgs:
     seed: int = 0
     """Of problems, sampling and minibatches."""
     device: str = "cpu"
-    """Where to train, such as cpu or cuda."""
+    """Where to train, such as cpu, cuda or auto."""
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
     resume: Path | None = None

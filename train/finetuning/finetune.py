@@ -17,7 +17,7 @@ from train.measure.accuracy import Accuracy, accuracy_table
 from train.measure.callbacks import AccuracyCallback, PositionCallback
 from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
 from train.run.log import run_logger
-from train.run.models import Model, check_device
+from train.run.models import Model, resolve_device
 from train.run.own_code import OwnCode
 from train.run.process import StopSignals
 from train.run.run import Run
@@ -111,7 +111,6 @@ def check(args: PPOArgs) -> None:
         at_least(name, getattr(args, name), 1, "pass a positive number")
     at_least("eval_problems", args.eval_problems, 0, "0 leaves the evaluations out")
     between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
-    check_device(args.device)
 
 
 def train(args: PPOArgs, console: Console) -> Path:
@@ -123,6 +122,7 @@ def train(args: PPOArgs, console: Console) -> Path:
     :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
     """
     check(args)
+    args = dataclasses.replace(args, device=resolve_device(args.device))
     torch.manual_seed(args.seed)
     if args.pretrained_digits is None and args.env == ADDITION:
         args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)

@@ -44,7 +44,7 @@ class PretrainArgs:
     seed: int = 0
     """Of the weights, the data and the evaluation."""
     device: str = "cpu"
-    """Where to train, such as cpu or cuda."""
+    """Where to train, such as cpu, cuda or auto."""
     checkpoint_every: int = 500
     """Steps between two checkpoints, from which --resume continues."""
     run_folder: Path | None = None

@@ -32,7 +32,7 @@ from train.pretraining.muon import Muon
 from train.run.checkpoints import FOLDER as CHECKPOINTS
 from train.run.checkpoints import Checkpoints, newest_sound
 from train.run.files import write_json
-from train.run.models import PRETRAINING, Model, check_device
+from train.run.models import PRETRAINING, Model, resolve_device
 from train.run.process import StopSignals
 from train.run.provenance import provenance
 from train.run.run import Run
@@ -204,7 +204,6 @@ def check(args: PretrainArgs) -> None:
     for name in ("learning_rate", "muon_learning_rate", "weight_decay", "max_grad_norm"):
         at_least(name, getattr(args, name), 0, "pass such a number", finite=True)
     between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
-    check_device(args.device)
     if args.longest_digits is not None and args.longest_digits <= args.digits:
         raise ValueError(
             f"longest_digits must be > digits = {args.digits}, so that fine-tuning has positions for longer numbers, "
@@ -222,6 +221,7 @@ def train(args: PretrainArgs, console: Console) -> Path:
     :raises TrainingFailed: at a NaN or an infinity, or if the run folder cannot be written
     """
     check(args)
+    args = dataclasses.replace(args, device=resolve_device(args.device))
     with Run.start("pretrain", args, PRESETS, console) as run:
         model = run.folder / MODEL
         if not (model / PRETRAINING).is_file():

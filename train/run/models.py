@@ -117,7 +117,7 @@ class Model:
         :param device: where to put it
         :raises ValueError: if there is no such device, or the model is damaged or a nanoGPT checkpoint
         """
-        check_device(device)
+        place = torch.device(resolve_device(device))
         # Any length does, since evaluation brings its own
         observation_space, action_space = token_space(resolve_max_tokens(None, 1)), spaces.Discrete(VOCAB_SIZE)
         if self.is_agent:
@@ -126,20 +126,25 @@ class Model:
             policy = GPT2Policy(
                 observation_space, action_space, lambda _: 0.0, pretrained=self.folder, pad_token_id=PAD_TOKEN_ID
             )
-        return policy.to(torch.device(device))
+        return policy.to(place)
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that torch cannot use here; SB3 would take the CPU instead and say nothing.
+def resolve_device(device: str) -> str:
+    """A device that torch can use here; SB3 would take the CPU for another one and say nothing.
 
-    :param device: such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``
+    :param device: such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; ``"auto"`` is a GPU if there is one
     :raises ValueError: if there is no such device
     """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device must be one that torch can use here, but it is {device!r} ({reason}): pass cpu") from error
+        raise ValueError(
+            f"device must be one that torch can use here, but it is {device!r} ({reason}): pass auto or cpu"
+        ) from error
+    return device
 
 
 def _local_path(model: str | Path) -> Path:

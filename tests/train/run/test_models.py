@@ -10,7 +10,7 @@ from agents import PrioritizedKLPPO
 from policies.model_files import TINY
 from tests.train.helpers import hugging_face, same_weights, weights
 from train.run import models
-from train.run.models import Model, check_device
+from train.run.models import Model, resolve_device
 
 
 def test_pretrained_digits_are_those_of_the_folder(pretrained, tmp_path) -> None:
@@ -136,8 +136,9 @@ def test_model_without_weights(tmp_path) -> None:
 
 
 def test_devices() -> None:
-    check_device("cpu")
+    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     missing = f"cuda:{torch.cuda.device_count()}"
     for device in ("foo", "", missing):
         with pytest.raises(ValueError, match=f"device must be one that torch can use here, but it is '{device}'"):
-            check_device(device)
+            resolve_device(device)
