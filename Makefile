@@ -3,7 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test lint format docs pretrain bench clean
+.PHONY: help train test lint format docs pretrain bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: .venv/installed  ## fine-tune the bundled model, and print its accuracy before and after
 	$(BIN)/python -m train.ppo
@@ -25,7 +28,7 @@ lint: .venv/installed  ## style and types
 docs: .venv/installed  ## the documentation as a site, in build/site; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-format: .venv/installed
+format: .venv/installed  ## put the code into the form that make lint wants
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -34,5 +37,5 @@ format: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,experiments]'
 	touch $@
 
-clean:
+clean:  ## remove the environment and what was built
 	rm -rf .venv build
