@@ -52,7 +52,7 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
     if not (folder / "config.json").is_file():
         raise ValueError(
             f"pretrained must be 'tiny' or the folder of a model, with a config.json, but it is {str(pretrained)!r}: "
-            "make one with `python -m train.pretrain`, or from an agent or a run with `python -m train.export`"
+            "make one with `addition-gym pretrain`, or from an agent or a run with `addition-gym export`"
         )
     config = checked_config(read_json(folder / "config.json", "pretrained"), str(folder))
     if config.vocab_size != vocab_size:

@@ -10,10 +10,11 @@ import tyro
 
 from train.experiment.arguments import RunnerArgs
 from train.finetuning.arguments import PRESETS, PPOArgs
-from train.run.arguments import parse
+from train.run.arguments import hinted, parse
 from train.run.process import run_command
 
 
+@hinted
 @dataclass(frozen=True)
 class CompareArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]

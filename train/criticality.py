@@ -6,9 +6,11 @@ from pathlib import Path
 
 import tyro
 
+from train.run.arguments import hinted
 from train.run.process import run_command
 
 
+@hinted
 @dataclass(frozen=True)
 class CriticalityArgs:
     model: str = "tiny"

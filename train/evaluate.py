@@ -7,9 +7,11 @@ from pathlib import Path
 import tyro
 
 from train.measure.choices import Distribution
+from train.run.arguments import hinted
 from train.run.process import run_command
 
 
+@hinted
 @dataclass(frozen=True)
 class EvaluateArgs:
     model: str = "tiny"

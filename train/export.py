@@ -6,9 +6,11 @@ from typing import Literal
 
 import tyro
 
+from train.run.arguments import hinted
 from train.run.process import run_command
 
 
+@hinted
 @dataclass(frozen=True)
 class ExportArgs:
     output: Path
@@ -44,7 +46,7 @@ def main() -> None:
         model, temperature = policy.language_model, policy.temperature
         pretrained_digits = known_digits(found) if pretrained_digits is None else pretrained_digits
     export(model, args.output, args.model, pretrained_digits, temperature)
-    Console().print(f"Written to {args.output}: python -m train.ppo --pretrained {args.output}", soft_wrap=True)
+    Console().print(f"Written to {args.output}: addition-gym ppo --pretrained {args.output}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import tyro
 
+from train.run.arguments import hinted
 from train.run.process import run_command
 
 
+@hinted
 @dataclass(frozen=True)
 class PlotArgs:
     runs: tyro.conf.Positional[tuple[Path, ...]]

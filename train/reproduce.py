@@ -5,11 +5,12 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import tyro
 
 from train.experiment.arguments import RunnerArgs
+from train.run.arguments import hinted
 from train.run.process import run_command
 
 ScaleName = Literal["tiny", "nano", "paper"]
@@ -31,7 +32,7 @@ Target = Literal[
 ]
 
 TARGETS: dict[Target, str] = {
-    "table-1": "How much less certain a pre-trained model is on critical tokens than elsewhere.",
+    "table-1": "How much less certain a pre-trained model is on critical tokens.",
     "table-4": "Accuracy before RL, both operands of the same length.",
     "table-5": "Accuracy before RL, one operand shorter.",
     "fig-1": "The task, with the critical tokens of a worked scratchpad.",
@@ -48,9 +49,10 @@ TARGETS: dict[Target, str] = {
 }
 
 
+@hinted
 @dataclass(frozen=True)
 class ReproduceArgs:
-    targets: tyro.conf.Positional[tuple[Target | Literal["all"], ...]]
+    targets: Annotated[tuple[Target | Literal["all"], ...], tyro.conf.Positional, tyro.conf.arg(metavar="TARGET ...")]
     """What to make; "all" is everything."""
     scale: ScaleName = "tiny"
     """Size of the models: the bundled one's (tiny), 6 layers of width 384 as in Lee et al. (nano), or the paper's (paper). The
@@ -74,7 +76,7 @@ def main() -> None:
     targets = "\n".join(f"- {name}: {what}" for name, what in TARGETS.items())
     args = tyro.cli(
         ReproduceArgs,
-        description=f"Make tables and figures of arXiv:2502.06533, and checks that its readers ask for.\n\n{targets}",
+        description=f"Make tables and figures of arXiv:2502.06533, and four checks:\n{targets}",
     )
     import torch
     from rich.console import Console

@@ -14,7 +14,7 @@ import tyro
 
 from train.experiment.arguments import RunnerArgs
 from train.finetuning.arguments import NOT_SCIENCE, PRESETS, PPOArgs
-from train.run.arguments import parse
+from train.run.arguments import hinted, parse
 from train.run.process import run_command
 
 AXES = tuple(
@@ -25,6 +25,7 @@ AXES = tuple(
 """Arguments of ``train.ppo`` that may have several values."""
 
 
+@hinted
 @dataclass(frozen=True)
 class SweepArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]

@@ -102,7 +102,7 @@ def test_prints_how_it_goes(command, capsys, tmp_path) -> None:
     loss = json.loads((tmp_path / "model" / "pretraining.json").read_text())["loss"]
     assert f"step   101 of 101  loss {loss:.4f}" in out
     assert "<=N" in out
-    assert f"python -m train.ppo --pretrained {tmp_path / 'model'}" in out
+    assert f"addition-gym ppo --pretrained {tmp_path / 'model'}" in out
 
 
 def trained_weights(folder: Path, **changes: object) -> dict[str, np.ndarray]:
@@ -163,7 +163,7 @@ def test_a_signal_saves_and_ends(stopped_at, number, command, tmp_path, monkeypa
         with pytest.raises(Interrupted):
             command(pretrain, "--run-folder", tmp_path / "run", *flags)
     assert steps == stopped_at + (stopped_at == 10)
-    assert f"{number.name}: saved; resume with  python -m train.pretrain --resume {tmp_path / 'run'}" in capsys.readouterr().out
+    assert f"{number.name}: saved; resume with  addition-gym pretrain --resume {tmp_path / 'run'}" in capsys.readouterr().out
     assert signal.getsignal(number) == before
     command(pretrain, "--resume", tmp_path / "run")
     whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "run"))
@@ -347,4 +347,4 @@ def test_next_command_is_printed_on_one_line(command, tmp_path, capsys, monkeypa
     """It is there to be copied, however narrow the terminal and long the path."""
     monkeypatch.setenv("COLUMNS", "40")
     command(pretrain, *FLAGS, "--steps", 1, "--eval-problems", 1, "--run-folder", tmp_path / "run")
-    assert f"python -m train.ppo --pretrained {tmp_path / 'run' / 'model'}" in capsys.readouterr().out
+    assert f"addition-gym ppo --pretrained {tmp_path / 'run' / 'model'}" in capsys.readouterr().out

@@ -169,7 +169,7 @@ def test_a_signal_saves_and_ends(number, whole, command, tmp_path, monkeypatch, 
         patch.setattr(PrioritizedKLPPO, "train", train)
         with pytest.raises(Interrupted):
             command(ppo, *flags, "--run-folder", tmp_path / "run", "--checkpoint-every", "1000")
-    assert f"{number.name}: saved; resume with  python -m train.ppo --resume {tmp_path / 'run'}" in capsys.readouterr().out
+    assert f"{number.name}: saved; resume with  addition-gym ppo --resume {tmp_path / 'run'}" in capsys.readouterr().out
     assert signal.getsignal(number) == before
     (checkpoint,) = checkpoints(tmp_path / "run")
     agent = PrioritizedKLPPO.load(checkpoint)
@@ -354,7 +354,7 @@ def test_a_signal_during_an_evaluation_stops_at_once(moment, whole, command, tmp
         patch.setattr(tasks, "accuracies", accuracies)
         with pytest.raises(KeyboardInterrupt):
             command(ppo, *flags, "--run-folder", tmp_path / "my run")
-    assert f"stopped at once; resume with  python -m train.ppo --resume '{tmp_path / 'my run'}'" in capsys.readouterr().out
+    assert f"stopped at once; resume with  addition-gym ppo --resume '{tmp_path / 'my run'}'" in capsys.readouterr().out
     command(ppo, "--resume", tmp_path / "my run")
     assert_same_run(tmp_path / "my run", folder)
 

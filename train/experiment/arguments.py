@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from train.run.arguments import hinted
+
 LOCAL = "local"
 """The address of a Ray that is started on this machine, and ends with the command."""
 
 
+@hinted
 @dataclass(frozen=True)
 class RunnerArgs:
     """Where runs are made, and what each of them occupies."""

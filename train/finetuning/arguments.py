@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from train.run.arguments import hinted
+
 # As in agents and addition_gym, whose import would take the time that --help should take
 Certainty = Literal["negentropy", "min_entropy", "max_prob"]
 KLEstimator = Literal["full", "k2", "k3", "rk3"]
@@ -13,6 +15,7 @@ Reward = Literal["binary", "signed"]
 ADDITION = "ScratchpadAdd-v0"
 
 
+@hinted
 @dataclass(frozen=True)
 class PPOArgs:
     preset: Literal["tiny", "paper", "official"] = "tiny"

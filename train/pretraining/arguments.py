@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from train.run.arguments import hinted
 
+
+@hinted
 @dataclass(frozen=True)
 class PretrainArgs:
     preset: Literal["tiny", "paper"] = "tiny"

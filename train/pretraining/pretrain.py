@@ -231,6 +231,6 @@ def train(args: PretrainArgs, console: Console) -> Path:
         console.print(accuracy_table("Accuracy on held-out problems, greedy", {"pre-trained": found}))
         run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
     console.print(f"The model is in {model}; fine-tune it with", markup=False)
-    command = f"python -m train.ppo --pretrained {shlex.quote(str(model))}"
+    command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}"
     console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
     return run.folder

@@ -4,14 +4,27 @@ import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
+import docstring_parser
 import tyro
 
 Args = TypeVar("Args")
 
 EXTENDING = ("total_timesteps",)
 """Arguments that may change when a run is resumed."""
+
+
+def hinted(arguments: type[Args]) -> type[Args]:
+    """Let ``--help`` show the docstrings of a dataclass's fields as running text; tyro would break lines where the source does.
+
+    :param arguments: the dataclass
+    """
+    types = get_type_hints(arguments, include_extras=True)
+    for field in docstring_parser.parse_from_object(arguments).params:
+        hint = tyro.conf.arg(help=" ".join((field.description or "").split()))
+        arguments.__annotations__[field.arg_name] = Annotated[types[field.arg_name], hint]
+    return arguments
 
 
 def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | None = None) -> Args:

@@ -100,7 +100,7 @@ class Model:
             found = "a saved agent" if self.is_agent else "a nanoGPT checkpoint"
             raise ValueError(
                 f"model must be in Hugging Face format, but {self.name!r} is {found}: convert it with "
-                f"`python -m train.export --model {self.name} --output FOLDER`, and pass FOLDER"
+                f"`addition-gym export --model {self.name} --output FOLDER`, and pass FOLDER"
             )
         return self.path
 

@@ -91,7 +91,7 @@ class Run:
                 yield cls(folder, console)
             except (Interrupted, KeyboardInterrupt) as stop:
                 how = f"{stop}: saved" if isinstance(stop, Interrupted) else "stopped at once"
-                command = f"python -m train.{name} --resume {shlex.quote(str(folder))}"
+                command = f"addition-gym {name} --resume {shlex.quote(str(folder))}"
                 console.print(f"{how}; resume with  {command}", markup=False, highlight=False, soft_wrap=True)
                 raise
 

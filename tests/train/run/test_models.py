@@ -106,12 +106,12 @@ def test_hub_that_cannot_be_reached(error, monkeypatch) -> None:
 
 def test_nanogpt_checkpoint_is_sent_to_export(tmp_path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"block_size": 64, "n_head": 2}))
-    with pytest.raises(ValueError, match=r"is a nanoGPT checkpoint: convert it with `python -m train.export"):
+    with pytest.raises(ValueError, match=r"is a nanoGPT checkpoint: convert it with `addition-gym export"):
         _ = Model.find(tmp_path).folder
 
 
 def test_an_agent_is_no_model_to_start_from(ppo_run) -> None:
-    with pytest.raises(ValueError, match=r"is a saved agent: convert it with `python -m train.export"):
+    with pytest.raises(ValueError, match=r"is a saved agent: convert it with `addition-gym export"):
         _ = Model.find(ppo_run).folder
 
 
