@@ -12,7 +12,7 @@ PAGES = [
     *sorted(ROOT.glob("results/*/*.md")),
 ]
 
-_COMMAND = re.compile(r"(?<!\w)(?:\.venv/bin/)?python -m ((?:train|benchmarks)\b[^\n#`]*)")
+_COMMAND = re.compile(r"(?<!\w)(?:\.venv/bin/)?(?:python -m ((?:train|benchmarks)\b[^\n#`]*)|addition-gym ([a-z][^\n#`]*))")
 _TARGET = re.compile(r"(?:^|`|    )make (\w+)", re.MULTILINE)
 
 
@@ -25,10 +25,11 @@ def python_blocks(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """Everything behind ``python -m`` that runs a module of ours: in blocks and in the text, where a line may break."""
+    """Every command of ours, as a module and its arguments: in blocks and in the text, where a line may break."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     inline = re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    return _COMMAND.findall("\n".join([text, *(" ".join(code.split()) for code in inline)]))
+    found = _COMMAND.findall("\n".join([text, *(" ".join(code.split()) for code in inline)]))
+    return [module or f"train.{command}" for module, command in found]
 
 
 def make_targets(page: Path) -> list[str]:
