@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
-.PHONY: help train test lint format docs pretrain bench clean
+.PHONY: help train test test-all lint format docs pretrain bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,8 +18,11 @@ pretrain: .venv/installed  ## make the bundled model again
 bench: .venv/installed  ## speed against stock SB3, transformers and the machine's limits
 	$(BIN)/python -m benchmarks
 
-test: .venv/installed  ## all tests, with line coverage of the four packages
-	$(BIN)/python -m pytest --cov --cov-report=term
+test: .venv/installed  ## the tests, but for the slow ones
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/installed  ## all tests, with line coverage of the four packages
+	$(PYTEST) --cov --cov-report=term
 
 lint: .venv/installed  ## style and types
 	$(BIN)/ruff check .

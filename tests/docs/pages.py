@@ -13,7 +13,7 @@ PAGES = [
 ]
 
 _COMMAND = re.compile(r"(?<!\w)(?:\.venv/bin/)?(?:python -m ((?:train|benchmarks)\b[^\n#`]*)|addition-gym ([a-z][^\n#`]*))")
-_TARGET = re.compile(r"(?:^|`|    )make (\w+)", re.MULTILINE)
+_TARGET = re.compile(r"(?:^|`|    )make ([\w-]+)", re.MULTILINE)
 
 
 def name(page: Path) -> str:
