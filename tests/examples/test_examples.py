@@ -25,6 +25,7 @@ from policies.model_files import TINY
 from train import export
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
 

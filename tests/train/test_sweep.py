@@ -3,12 +3,16 @@
 import csv
 import dataclasses
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.train.experiment.made_up_runs import BEFORE, write_to
 from train import sweep
 from train.experiment.arms import name_arms
+from train.experiment.runner import Runner, make
 from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 from train.measure.statistics import interquartile_mean, mean
@@ -120,6 +124,33 @@ def test_arms_of_different_lengths_have_one_column(tmp_path, command, monkeypatc
     assert "| N+k gain, points |" in table
     assert "| extra_digits=1 | 1 | +10.0 |" in table
     assert "| extra_digits=2 | 1 | +20.0 |" in table
+
+
+def make_here(self: Runner, store: Store, runs: Iterable[PPOArgs], console: Console) -> list[Path]:
+    """What Ray's workers do, one after another in this process."""
+    for args in runs:
+        make(store, args, Path.cwd())
+    return []
+
+
+def test_runs_that_are_made(ppo_arguments, tmp_path, command, monkeypatch) -> None:
+    """The table holds what the runs and their model say, and the same command makes none of them again."""
+    monkeypatch.setattr(Runner, "run_missing", make_here)
+    store, output = Store(tmp_path / "store"), tmp_path / "out"
+    flags = [*ppo_arguments, "--total-timesteps", "1", "--eval-problems", "3", "--kl-coef", "0.1", "1", "--seeds", "1"]
+    for _ in range(2):
+        command(sweep, *flags, "--store", store.root, "--output", output)
+        (log,) = {path.read_text().count("Fine-tuning") for path in store.root.glob("*/log.txt")}
+        assert log == 1
+    points, axes = parse_grid(flags)
+    arms = name_arms([point.ppo for point in points], axes)
+    with (output / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arm"] for row in rows] == list(arms) == ["kl_coef=0.1", "kl_coef=1"]
+    for row, args in zip(rows, arms.values(), strict=True):
+        args = dataclasses.replace(args, seed=int(row["seed"]))
+        after = store.get(args).results["after"]["N+1"]["accuracy"]
+        assert float(row["gain"]) == pytest.approx(100 * (after - store.before(args)["N+1"]))
 
 
 def test_without_ray_the_error_names_the_extra(finished, command) -> None:

@@ -51,6 +51,7 @@ def begin(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
+@pytest.mark.slow
 @ON_LINUX
 def test_killed_and_interrupted_a_sweep_ends_the_same(pretrained, tmp_path, command) -> None:
     """A worker is killed, another one resumes its run; Ctrl-C stops the sweep, the next call resumes it."""
@@ -90,6 +91,7 @@ def test_killed_and_interrupted_a_sweep_ends_the_same(pretrained, tmp_path, comm
     assert_same_run(run, tmp_path / "straight")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "words"),
     [
@@ -116,6 +118,7 @@ def short(ppo_arguments: list[str], **changes: object) -> PPOArgs:
     )
 
 
+@pytest.mark.slow
 def test_a_failure_is_shown_and_the_others_continue(ppo_arguments, tmp_path) -> None:
     good = short(ppo_arguments)
     bad = dataclasses.replace(good, batch_size=-1)
@@ -139,6 +142,7 @@ def test_a_failure_is_shown_and_the_others_continue(ppo_arguments, tmp_path) -> 
     assert text == console.file.getvalue()  # nothing was left to do
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(ppo_arguments, tmp_path) -> None:
     """Both want the same three runs; each is made once, and both end when all are there."""
     code = f"""
@@ -163,6 +167,7 @@ for seed in "012":
         assert (run.folder / "log.txt").read_text().count("Fine-tuning") == 1
 
 
+@pytest.mark.slow
 def test_so_many_at_a_time(ppo_arguments, tmp_path) -> None:
     """One worker: no run begins before the one before it has ended."""
     store, console = Store(tmp_path / "store"), Console(file=io.StringIO(), width=200)
