@@ -43,14 +43,32 @@ def nats_per_token(model, problems) -> float:
     return float(np.mean(losses))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """One run through the command line, and what it printed."""
-    folder = tmp_path_factory.mktemp("pretrain") / "run"
+def pretrained_in(folder: Path, *flags: str) -> Path:
+    """One run through the command line."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["train/pretrain.py", *map(str, FLAGS), "--eval-problems", "15", "--run-folder", str(folder)])
+        patch.setattr("sys.argv", ["train/pretrain.py", *map(str, FLAGS), *flags, "--run-folder", str(folder)])
         pretrain.main()
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return pretrained_in(tmp_path_factory.mktemp("pretrain") / "run", "--eval-problems", "15")
+
+
+TWO_STAGES = ["--steps", "10", "--origin-steps", "10", "--eval-problems", "2"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that nothing stopped."""
+    return pretrained_in(tmp_path_factory.mktemp("pretrain") / "whole", *TWO_STAGES)
+
+
+def same_model(run: Path, whole: Path) -> bool:
+    """Bit for bit."""
+    ours, theirs = (load_file(folder / "model" / "model.safetensors") for folder in (run, whole))
+    return ours.keys() == theirs.keys() and all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
 
 
 def test_files(run) -> None:
@@ -121,9 +139,7 @@ def test_same_seed_same_weights(optimizer, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("dies_after", [3, 7, 12, 17])
-def test_resumed_is_the_uninterrupted_run_bit_for_bit(dies_after, command, tmp_path, monkeypatch) -> None:
-    flags = [*map(str, FLAGS), "--steps", "10", "--origin-steps", "10", "--checkpoint-every", "3", "--eval-problems", "2"]
-    command(pretrain, "--run-folder", tmp_path / "whole", *flags)
+def test_resumed_is_the_uninterrupted_run_bit_for_bit(dies_after, whole, command, tmp_path, monkeypatch) -> None:
     losses = 0
 
     def dying(*inputs):
@@ -136,19 +152,15 @@ def test_resumed_is_the_uninterrupted_run_bit_for_bit(dies_after, command, tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(pretraining, "next_token_loss", dying)
         with pytest.raises(KeyboardInterrupt):
-            command(pretrain, "--run-folder", tmp_path / "died", *flags)
+            command(pretrain, "--run-folder", tmp_path / "died", *FLAGS, *TWO_STAGES, "--checkpoint-every", 3)
     command(pretrain, "--resume", tmp_path / "died")
-    whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "died"))
-    assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
+    assert same_model(tmp_path / "died", whole)
     assert not (tmp_path / "died" / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("stopped_at", [4, 10, 14])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_ends(stopped_at, number, command, tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(("stopped_at", "number"), [(4, signal.SIGINT), (10, signal.SIGTERM), (14, signal.SIGTERM)])
+def test_a_signal_saves_and_ends(stopped_at, number, whole, command, tmp_path, monkeypatch, capsys) -> None:
     """In either stage, and at the last step of the first one, after which the second begins."""
-    flags = [*map(str, FLAGS), "--steps", "10", "--origin-steps", "10", "--eval-problems", "2"]
-    command(pretrain, "--run-folder", tmp_path / "whole", *flags)
     steps, before = 0, signal.getsignal(number)
 
     def interrupted(*inputs):
@@ -161,13 +173,12 @@ def test_a_signal_saves_and_ends(stopped_at, number, command, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(pretraining, "next_token_loss", interrupted)
         with pytest.raises(Interrupted):
-            command(pretrain, "--run-folder", tmp_path / "run", *flags)
+            command(pretrain, "--run-folder", tmp_path / "run", *FLAGS, *TWO_STAGES)
     assert steps == stopped_at + (stopped_at == 10)
     assert f"{number.name}: saved; resume with  addition-gym pretrain --resume {tmp_path / 'run'}" in capsys.readouterr().out
     assert signal.getsignal(number) == before
     command(pretrain, "--resume", tmp_path / "run")
-    whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "run"))
-    assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
+    assert same_model(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize("stopped_in", ["the last step", "the evaluation"])
