@@ -40,10 +40,10 @@ def test_it_equals_plain_sampling(policy):
     inspection = inspect(policy, problem, encode(solution(*problem)), 1, certainty_power(1.0), ReferenceCertainty())
     (found,) = measure(policy, [inspection], n_samples=10)
     for t in (0, 40, 90):
-        infos = solve(policy, [problem] * 300, False, n_lanes=300, completions=[solution(*problem)[:t]] * 300)
+        infos = solve(policy, [problem] * 200, False, n_lanes=200, completions=[solution(*problem)[:t]] * 200)
         share = np.mean([info["is_success"] for info in infos])
         expected = found.success[t]
-        assert share == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 300))
+        assert share == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 200))
     assert 0.02 < found.success[0] < found.success[90] < 0.5
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from zipfile import ZipFile
@@ -19,8 +20,10 @@ import torch
 
 from agents import PrioritizedKLPPO
 from tests.train.helpers import PPO_RUN, same_weights, scalar
+from tests.train.run.test_run import HOLD
 from train import ppo
 from train.finetuning import tasks
+from train.measure.callbacks import InspectorCallback, PositionCallback
 from train.run.checkpoints import Checkpoints, load_newest_agent
 from train.run.process import Interrupted
 from train.run.run import is_finished
@@ -58,6 +61,15 @@ def assert_same_run(folder: Path, whole: Path) -> None:
         assert json.loads((folder / "results.json").read_text())[name] == json.loads((whole / "results.json").read_text())[name]
     for tag in ("objective/kl_coef", "train/loss", "rollout/success_rate"):
         assert scalar(folder, tag) == scalar(whole, tag)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """Drawing would take half of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for callback in (InspectorCallback, PositionCallback):
+            patch.setattr(callback, "act", lambda self: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +142,8 @@ def kill(process: BaseProcess, run: Path, moment: str, clock: random.Random) -> 
     return process.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("wanted", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("wanted", [4, 20])
 def test_killed_again_and_again_it_ends_the_same(wanted, whole, tmp_path) -> None:
     """SIGKILL at random moments, writing a checkpoint included; then byte for byte what a run without kills writes."""
     folder, flags = whole
@@ -288,9 +301,7 @@ def test_a_run_of_other_lanes(begun, command) -> None:
 
 def test_nobody_else_trains_in_the_folder(begun, whole, command) -> None:
     files = sorted(begun.rglob("*"))
-    code = "import pathlib, sys; from train.run.run import claimed\n"
-    code += "with claimed(pathlib.Path(sys.argv[1])): input(print(flush=True))"
-    with subprocess.Popen([sys.executable, "-c", code, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen([sys.executable, "-c", HOLD, begun], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline()
         with pytest.raises(ValueError, match=f"another process is making the run in '{begun}'"):
             command(ppo, "--resume", begun)

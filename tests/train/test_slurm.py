@@ -33,6 +33,7 @@ def slurm(tmp_path) -> dict[str, str]:
     return os.environ | {"PATH": path, "RUNS": str(tmp_path), "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "77"}
 
 
+@pytest.mark.slow
 def test_a_task_that_is_stopped_is_requeued_and_resumes(slurm, ppo_arguments, tmp_path) -> None:
     run = tmp_path / "arm1-seed1"
     words = ["bash", str(SCRIPT), *ppo_arguments, "--total-timesteps", "4000"]

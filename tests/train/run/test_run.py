@@ -4,6 +4,7 @@ import dataclasses
 import json
 import platform
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -115,13 +116,10 @@ def test_the_commit_and_whether_the_tree_is_clean(tmp_path) -> None:
     module = tmp_path / "train" / "run" / "provenance.py"
     module.parent.mkdir(parents=True)
     module.write_text((ROOT / "train" / "run" / "provenance.py").read_text())
-    for package in ("train", "train/run"):
-        (tmp_path / package / "__init__.py").touch()
-    code = "from train.run.provenance import provenance; found = provenance(); print(found['commit'], found['clean'])"
 
     def said() -> str:
-        words = [sys.executable, "-c", code]
-        return subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+        found = runpy.run_path(str(module))["provenance"]()
+        return f"{found['commit']} {found['clean']}"
 
     assert said() == "None None"
     git(tmp_path, "init", "--quiet")
@@ -184,9 +182,13 @@ def test_existing_folder_without_a_run_is_taken(tmp_path) -> None:
     assert contents(tmp_path).keys() == {"run.json", "notes.txt"}
 
 
-HOLD = (
-    "import pathlib, sys\nfrom train.run.run import claimed\nwith claimed(pathlib.Path(sys.argv[1])): input(print(flush=True))"
-)
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1] + "/lock", timeout=0):
+    input(print(flush=True))
+"""
+"""What another process does that makes the run in a folder; it fails if it may not."""
 
 
 def test_a_folder_that_another_process_claims_is_left_alone(tmp_path) -> None:
@@ -203,7 +205,7 @@ def test_a_folder_that_another_process_claims_is_left_alone(tmp_path) -> None:
 
 def test_a_process_may_claim_a_folder_again(tmp_path) -> None:
     with claimed(tmp_path), claimed(tmp_path):
-        pass
+        assert subprocess.run([sys.executable, "-c", HOLD, tmp_path], capture_output=True).returncode == 1
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline()
         other.kill()
