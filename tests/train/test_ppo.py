@@ -215,7 +215,7 @@ def trained_weights(args: PPOArgs, folder: Path) -> dict[str, np.ndarray]:
 
 def test_same_seed_same_run_however_often_one_looks(pretrained, tmp_path) -> None:
     """Evaluation, samples and checkpoints are of no influence on the training."""
-    args = replace(SHORT, pretrained=str(pretrained), total_timesteps=900)
+    args = replace(SHORT, pretrained=str(pretrained), total_timesteps=600)
     first = trained_weights(args, tmp_path / "first")
     again = trained_weights(replace(args, eval_every=1, checkpoint_every=1, eval_problems=3), tmp_path / "again")
     other = trained_weights(replace(args, seed=4), tmp_path / "other")

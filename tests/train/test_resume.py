@@ -28,8 +28,8 @@ from train.run.checkpoints import Checkpoints, load_newest_agent
 from train.run.process import Interrupted
 from train.run.run import is_finished
 
-FLAGS = [*PPO_RUN, "--checkpoint-every", "1", "--keep-checkpoints", "2", "--eval-every", "2", "--value-net-arch", "3"]
-FLAGS += ["--kl-target", "0.01", "--total-timesteps", "5000"]
+FLAGS = [*PPO_RUN, "--checkpoint-every", "1", "--keep-checkpoints", "2", "--eval-every", "3", "--value-net-arch", "3"]
+FLAGS += ["--kl-target", "0.01", "--total-timesteps", "4000"]
 TIMED = {"time/fps", "time/time_elapsed", "time/iterations"}
 
 
@@ -90,8 +90,8 @@ def whole(tmp_path_factory, pretrained) -> tuple[Path, list[str]]:
         ("decode", 400),
         ("decode", 900),
         ("evaluate_sequences", 1),
-        ("evaluate_sequences", 9),
-        ("evaluate_sequences", 17),
+        ("evaluate_sequences", 7),
+        ("evaluate_sequences", 13),
     ],
 )
 def test_interrupted_anywhere_it_ends_the_same(method, calls, whole, command, tmp_path, monkeypatch) -> None:
