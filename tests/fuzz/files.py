@@ -192,7 +192,7 @@ class Files:
             if end.code not in (0, 2) or not errors.getvalue():
                 raise UndocumentedError(f"{words} ended with status {end.code!r} and said {errors.getvalue()!r}") from end
         except BaseException as error:
-            if isinstance(error, ValueError) and "must not stand beside resume" in str(error):
+            if isinstance(error, ValueError) and "must be that of the run to resume" in str(error):
                 return
             raise UndocumentedError(f"{words} raised {type(error).__name__}: {str(error)[:300]}") from error
 
