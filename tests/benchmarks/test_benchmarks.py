@@ -40,7 +40,7 @@ def gpu_results(tmp_path_factory) -> dict[str, Any]:
     return run(gpu, output, *model, *work, *sizes, "--device", "cpu")
 
 
-@pytest.fixture(params=["benchmarks", "benchmarks.gpu"])
+@pytest.fixture(params=[pytest.param("benchmarks", marks=pytest.mark.slow), "benchmarks.gpu"])
 def parts(request) -> dict[str, Any]:
     fixture = "results" if request.param == "benchmarks" else "gpu_results"
     return request.getfixturevalue(fixture)["parts"]
@@ -51,11 +51,13 @@ def cases(part: dict[str, Any]) -> list[list[dict[str, Any]]]:
     return [[row for row in part["rows"] if row["case"] == name] for name in names]
 
 
+@pytest.mark.slow
 def test_every_part_is_measured_and_by_default_all_but_the_long_one(results, gpu_results):
     assert set(results["parts"]) == set(PARTS) == {*BenchmarkArgs.parts, "time-to-accuracy"}
     assert set(gpu_results["parts"]) == {"pretraining", "rollout", "update"}
 
 
+@pytest.mark.slow
 def test_the_machine_is_described(results):
     assert {"torch", "transformers", "stable-baselines3", "hardware", "cores", "threads"} <= set(results["machine"])
 
@@ -77,6 +79,7 @@ def test_a_ratio_is_one_of_medians(parts):
                 assert row["ratio"] == pytest.approx(ratio)
 
 
+@pytest.mark.slow
 def test_quick_sizes_are_not_held_against_the_bars(results):
     assert all(row["met"] is None for part in results["parts"].values() for row in part["rows"])
 
@@ -87,12 +90,14 @@ def test_bars_are_judged(gpu_results):
     assert all(row["met"] == (row["ratio"] >= row["at_least"]) for row in judged)
 
 
+@pytest.mark.slow
 def test_a_long_text_costs_more_operations(results):
     rows = [row for row in results["parts"]["growth"]["rows"] if row["case"].endswith("operations")]
     assert len(rows) == 4
     assert all(later["ratio"] > 1 for later in rows[1::2])
 
 
+@pytest.mark.slow
 def test_training_stops_at_the_target(results):
     """Any accuracy will do, so the first look, after the first rollout, ends it."""
     case = results["parts"]["time-to-accuracy"]["rows"][0]["case"]
