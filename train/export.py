@@ -30,24 +30,9 @@ def main() -> None:
     args = tyro.cli(ExportArgs, description="Write a model as a plain GPT-2 folder that transformers loads.")
     from rich.console import Console
 
-    from addition_gym.checks import check_digits
-    from train.exporting.export import export, known_digits, load_any_task, load_nanogpt, vocabulary_of
-    from train.exporting.vocabulary import our_vocabulary
-    from train.run.models import Model
+    from train.exporting.export import export_model
 
-    if args.pretrained_digits is not None:
-        check_digits("pretrained_digits", args.pretrained_digits)
-    found = Model.find(args.model)
-    vocabulary: dict[str, int] | None = our_vocabulary()
-    pretrained_digits, temperature = args.pretrained_digits, 1.0
-    if found.is_nanogpt:
-        model = load_nanogpt(found.path, args.vocabulary, args.activation)
-    else:
-        policy = load_any_task(found)
-        model, temperature = policy.language_model, policy.temperature
-        vocabulary = vocabulary_of(policy, args.vocabulary)
-        pretrained_digits = known_digits(found) if pretrained_digits is None else pretrained_digits
-    export(model, args.output, args.model, vocabulary, pretrained_digits, temperature)
+    export_model(args.model, args.output, args.pretrained_digits, args.vocabulary, args.activation)
     Console().print(f"Written to {args.output}: python -m train.ppo --pretrained {args.output}", soft_wrap=True)
 
 

@@ -22,7 +22,7 @@ import addition_gym
 from agents import PrioritizedKLPPO
 from policies import GPT2Policy
 from policies.model_files import TINY
-from train import export
+from train.exporting.export import export_model
 from train.run.models import Model
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +113,8 @@ def test_cleanrl_style() -> None:
     assert second["kl"] > 0.1
 
 
-def test_transformers_generate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train/export.py", "--output", str(tmp_path)])
-    export.main()
+def test_transformers_generate(tmp_path: Path) -> None:
+    export_model("tiny", tmp_path)
     info = run("transformers_generate", "--folder", tmp_path, "--operands", 345, 67)
     assert info["is_success"]
     assert info["text"] == addition_gym.prompt(345, 67) + addition_gym.solution(345, 67)
@@ -123,11 +122,10 @@ def test_transformers_generate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_trl_grpo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trl_grpo(tmp_path: Path) -> None:
     """It learns from what the environment would reward, and scores texts as our own policy does, whatever their padding."""
     pytest.importorskip("trl", reason="the extra trl is not installed")
-    monkeypatch.setattr(sys, "argv", ["train/export.py", "--output", str(tmp_path / "tiny")])
-    export.main()
+    export_model("tiny", tmp_path / "tiny")
     with torch.enable_grad():
         trainer, before, after = run("trl_grpo", "--folder", tmp_path / "tiny", "--output", tmp_path / "grpo", "--digits", 6)
     assert (before, after) == pytest.approx((0.5, 0.5), abs=0.5)

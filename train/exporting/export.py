@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
+from addition_gym.checks import check_digits
 from agents.agent_file import load_agent_policy
 from policies import GPT2Policy
 from policies.model_files import save_gpt2
@@ -21,6 +22,37 @@ from train.exporting.vocabulary import (
 )
 from train.run.files import write_json
 from train.run.models import PRETRAINING, Model
+
+
+def export_model(
+    model: str | Path,
+    output: str | Path,
+    pretrained_digits: int | None = None,
+    vocabulary: Path | None = None,
+    activation: str = "gelu_new",
+) -> None:
+    """Write a model, an agent or a nanoGPT checkpoint as a plain GPT-2 folder.
+
+    :param model: as for :meth:`train.run.models.Model.find`
+    :param output: the folder, made if need be
+    :param pretrained_digits: N; by default what stands beside the model, if anything does
+    :param vocabulary: a file for :func:`train.exporting.vocabulary.read_vocabulary`: of a nanoGPT checkpoint, by default the
+        one beside it; of an agent of another task, which is exported without a tokenizer otherwise
+    :param activation: of a nanoGPT checkpoint, ``"gelu_new"`` or ``"gelu"``
+    :raises ValueError: if there is no such model, it is damaged, or the folder already holds one
+    """
+    if pretrained_digits is not None:
+        check_digits("pretrained_digits", pretrained_digits)
+    found, temperature = Model.find(model), 1.0
+    characters: dict[str, int] | None = our_vocabulary()
+    if found.is_nanogpt:
+        language_model = load_nanogpt(found.path, vocabulary, activation)
+    else:
+        policy = load_any_task(found)
+        language_model, temperature = policy.language_model, policy.temperature
+        characters = vocabulary_of(policy, vocabulary)
+        pretrained_digits = known_digits(found) if pretrained_digits is None else pretrained_digits
+    export(language_model, Path(output), str(model), characters, pretrained_digits, temperature)
 
 
 def load_nanogpt(path: Path, vocabulary: Path | None, activation: str) -> GPT2LMHeadModel:

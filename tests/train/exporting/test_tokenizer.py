@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from addition_gym import PAD_TOKEN_ID, encode, prompt, solution
 from addition_gym.scratchpad import answer
 from addition_gym.vocabulary import CHARACTERS
-from train import export
+from train.exporting.export import export_model
 from train.exporting.tokenizer import answer_endings
 from train.measure.solve import solve
 from train.run.models import Model
@@ -20,9 +20,7 @@ PROBLEMS = [(3, 4), (9, 91), (345, 67), (123_456, 654_321)]
 def folder(tmp_path_factory):
     """The bundled model, exported."""
     folder = tmp_path_factory.mktemp("export") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["export", "--output", str(folder)])
-        export.main()
+    export_model("tiny", folder)
     return folder
 
 
