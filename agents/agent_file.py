@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from torch import Tensor
 from transformers import GPT2Config
@@ -40,18 +41,21 @@ _ARGUMENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 """Arguments that are taken from ``policy_kwargs`` besides ``config``: what they must be, and whether they are."""
 
 
-def load_agent_policy(path: Path, observation_space: spaces.Box, action_space: spaces.Discrete) -> GPT2Policy:
+def load_agent_policy(
+    path: Path, observation_space: spaces.Box | None = None, action_space: spaces.Discrete | None = None
+) -> GPT2Policy:
     """The policy of an agent that may come from a stranger.
 
     :param path: what ``PrioritizedKLPPO.save`` wrote
-    :param observation_space: of the environment that it is for, ``Box(0, V - 1, (T,))``
-    :param action_space: likewise, ``Discrete(V)``
+    :param observation_space: of the environment that it is for, ``Box(0, V - 1, (T,))``; by default as long as the model's
+        position table
+    :param action_space: likewise, ``Discrete(V)``; by default the model's tokens
     :return: the policy on the CPU, in eval mode
     :raises ValueError: if the file is damaged, or the policy's sizes are not those of its weights
     """
     entries, arguments, weights_file = _read(path)
     config = checked_config(entries, str(path))
-    if config.vocab_size != action_space.n:
+    if action_space and config.vocab_size != action_space.n:
         raise ValueError(
             f"model must have {action_space.n} tokens, but {str(path)!r} has {config.vocab_size}: choose another agent"
         )
@@ -61,6 +65,8 @@ def load_agent_policy(path: Path, observation_space: spaces.Box, action_space: s
             raise ValueError(f"model must have {wanted}, but in {str(path)!r} it is {value!r}: choose another agent")
     weights = read_torch(weights_file, "model")
     _check_sizes(config, arguments.get("value_net_arch", []), weights)
+    action_space = action_space or spaces.Discrete(config.vocab_size)
+    observation_space = observation_space or spaces.Box(0, config.vocab_size - 1, (config.n_positions,), np.int64)
     policy = GPT2Policy(observation_space, action_space, lambda _: 0.0, config=config.to_dict(), **arguments)
     policy.load_state_dict(weights)
     policy.set_training_mode(False)

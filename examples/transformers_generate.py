@@ -6,14 +6,12 @@ Run it:
     python examples/transformers_generate.py --folder runs/export
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import torch
 import tyro
-from transformers import GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import addition_gym
 
@@ -24,18 +22,17 @@ def main(folder: Path = Path("runs/export"), operands: tuple[int, int] = (345, 6
     :param folder: what ``python -m train.export`` wrote
     :param operands: the two numbers to add
     """
-    model = GPT2LMHeadModel.from_pretrained(folder)
-    ids = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))  # one token a character
-    prompt = [ids[character] for character in addition_gym.prompt(*operands)]
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    prompt = tokenizer(addition_gym.prompt(*operands), return_tensors="pt")
+    length = prompt["input_ids"].shape[1]
 
     env = gym.make("ScratchpadAdd-v0")
     obs, info = env.reset(seed=0, options={"operands": operands})
-    assert obs[: len(prompt)].tolist() == prompt, "the export spells as the environment does"
+    assert obs[:length].tolist() == prompt["input_ids"][0].tolist(), "the export spells as the environment does"
 
-    # There is no end-of-text token: generate up to the budget, and let the environment say where the answer ends.
-    budget = len(obs) - len(prompt)
-    text = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=budget, pad_token_id=ids["<pad>"])[0]
-    for token in text[len(prompt) :].tolist():
+    # The export says where generate stops: behind the answer, or at the budget. The last token is the end, as padding is here.
+    text = model.generate(**prompt, max_length=len(obs))[0]
+    for token in text[length:].tolist():
         _, reward, terminated, _, info = env.step(token)
         if terminated:
             break

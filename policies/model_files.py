@@ -1,5 +1,6 @@
 """GPT-2 models as files: read and checked from a folder that may come from a stranger, and written."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,16 @@ from transformers.utils import logging as transformers_logging
 
 from policies.checks import between, one_of
 from policies.gpt2 import ACTIVATIONS, gpt2_config
-from policies.safe_files import check_weights, read_json, read_safetensors
+from policies.safe_files import check_weights, read_json, read_safetensors, read_torch, safetensors_shapes
 
 TINY = Path(__file__).parent / "pretrained" / "tiny"
 """The bundled pre-trained model; its ``README.md`` is the model card."""
 
 MODEL_FILE = "model.safetensors"
 """The file with the weights of a model, in its folder."""
+
+TORCH_FILE = "pytorch_model.bin"
+"""What it was called before safetensors."""
 
 _SIZES = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
 
@@ -49,10 +53,15 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
     :raises ValueError: if the folder does not exist, holds no GPT-2, or does not fit
     """
     folder = TINY if str(pretrained) == "tiny" else Path(pretrained)
-    if not (folder / "config.json").is_file():
+    if not os.path.isfile(folder / "config.json"):  # Path.is_file raises where a name is too long
         raise ValueError(
             f"pretrained must be 'tiny' or the folder of a model, with a config.json, but it is {str(pretrained)!r}: "
             "make one with `addition-gym pretrain`, or from an agent or a run with `addition-gym export`"
+        )
+    if has_linear_layout(folder):
+        raise ValueError(
+            f"pretrained must be laid out as a GPT-2 of transformers, but the matrices of {str(folder)!r} are transposed, as "
+            f"nanoGPT's are: convert it with `python -m train.export --model {folder} --output FOLDER`, and pass FOLDER"
         )
     config = checked_config(read_json(folder / "config.json", "pretrained"), str(folder))
     if config.vocab_size != vocab_size:
@@ -72,6 +81,24 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
         )
     config.pad_token_id = pad_token_id
     return gpt2_of(config, read_safetensors(folder / MODEL_FILE, "pretrained"), "pretrained")
+
+
+def has_linear_layout(folder: Path) -> bool:
+    """Whether the matrices of a folder's weights are ``(out, in)``, as nanoGPT's, and not ``(in, out)``, as GPT-2's in
+    ``transformers``. False if there are no weights that can be read."""
+    try:
+        if (folder / MODEL_FILE).is_file():
+            shapes = safetensors_shapes(folder / MODEL_FILE, "pretrained")
+        elif (folder / TORCH_FILE).is_file():
+            weights = read_torch(folder / TORCH_FILE, "pretrained")
+            shapes = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, Tensor)}
+        else:
+            return False
+    except ValueError:
+        return False
+    return any(
+        len(shape) == 2 and shape[0] == 3 * shape[1] for name, shape in shapes.items() if str(name).endswith(".c_attn.weight")
+    )
 
 
 def checked_config(content: Mapping[str, Any], source: str) -> GPT2Config:

@@ -15,10 +15,10 @@ from transformers import GPT2LMHeadModel
 
 from policies.checks import one_of
 from policies.gpt2 import ACTIVATIONS, gpt2_config
-from policies.model_files import gpt2_of, weight_shapes
+from policies.model_files import MODEL_FILE, TORCH_FILE, gpt2_of, has_linear_layout, weight_shapes
 from policies.safe_files import check_tensor, read_json, read_safetensors, read_torch
 
-CHECKPOINT_FILES = ("ckpt.pt", "model.safetensors", "pytorch_model.bin")
+CHECKPOINT_FILES = ("ckpt.pt", MODEL_FILE, TORCH_FILE)
 """What the file with the weights may be called: nanoGPT's name, and the two of ``huggingface_hub.PyTorchModelHubMixin``."""
 
 _TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
@@ -26,11 +26,14 @@ _MASKS = (".attn.bias", ".attn.masked_bias")  # buffers, not parameters
 
 
 def is_nanogpt(path: Path) -> bool:
-    """Whether a path is a torch file, a folder with ``ckpt.pt``, or one whose ``config.json`` has nanoGPT's ``block_size``."""
+    """Whether a path is a torch file, or a folder with ``ckpt.pt``, with nanoGPT's ``block_size`` in its ``config.json``, or
+    with weights that are laid out as nanoGPT's."""
     if path.is_file():
         return path.suffix in (".pt", ".pth", ".bin")
+    if (path / CHECKPOINT_FILES[0]).is_file():
+        return True
     config = path / "config.json"
-    return (path / "ckpt.pt").is_file() or (config.is_file() and "block_size" in read_json(config, "model"))
+    return config.is_file() and ("block_size" in read_json(config, "model") or has_linear_layout(path))
 
 
 def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:

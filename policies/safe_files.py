@@ -51,6 +51,22 @@ def read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
         ) from error
 
 
+def safetensors_shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a safetensors file, from its header.
+
+    :param path: of the file
+    :param name: of the argument, for the message
+    :raises ValueError: if it is damaged
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118  it is no dict
+    except Exception as error:
+        raise ValueError(
+            f"{name} must be a sound safetensors file, but {str(path)!r} is damaged: download it again ({_brief(error)})"
+        ) from error
+
+
 def read_torch(file: Path | IO[bytes], name: str) -> dict[str, Any]:
     """A dict in a file of ``torch.save`` since torch 1.6, which is a zip file without compression.
 

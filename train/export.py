@@ -14,14 +14,15 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class ExportArgs:
     output: Path
-    """The folder to write: config.json, model.safetensors, vocab.json, README.md and, if N is known, pretraining.json."""
+    """The folder to write: the model with its tokenizer, vocab.json, README.md and, if N is known, pretraining.json."""
     model: str = "tiny"
     """The bundled model (tiny), a folder in Hugging Face format, a run folder, a saved agent (.zip), a nanoGPT checkpoint (a
     torch file, or a folder with one), or a model on the Hugging Face hub (owner/name)."""
     pretrained_digits: int | None = None
     """N; by default what the model's folder or the agent's run folder says, if it does."""
     vocabulary: Path | None = None
-    """Of a nanoGPT checkpoint: JSON with the id of every character; by default the vocab.json beside it."""
+    """JSON with the id of every character: of a nanoGPT checkpoint, by default the vocab.json or tokenizer.json beside it; of
+    an agent of another task, which is exported without a tokenizer otherwise."""
     activation: Literal["gelu_new", "gelu"] = "gelu_new"
     """Of a nanoGPT checkpoint, which does not say: gelu_new is what the paper's authors' code computes, gelu (exact) what later
     versions of nanoGPT do."""
@@ -31,21 +32,9 @@ def main() -> None:
     args = tyro.cli(ExportArgs, description="Write a model as a plain GPT-2 folder that transformers loads.")
     from rich.console import Console
 
-    from addition_gym.checks import check_digits
-    from train.exporting.export import export, known_digits, load_nanogpt
-    from train.run.models import Model
+    from train.exporting.export import export_model
 
-    if args.pretrained_digits is not None:
-        check_digits("pretrained_digits", args.pretrained_digits)
-    found = Model.find(args.model)
-    pretrained_digits, temperature = args.pretrained_digits, 1.0
-    if found.is_nanogpt:
-        model = load_nanogpt(found.path, args.vocabulary, args.activation)
-    else:
-        policy = found.load()
-        model, temperature = policy.language_model, policy.temperature
-        pretrained_digits = known_digits(found) if pretrained_digits is None else pretrained_digits
-    export(model, args.output, args.model, pretrained_digits, temperature)
+    export_model(args.model, args.output, args.pretrained_digits, args.vocabulary, args.activation)
     Console().print(f"Written to {args.output}: addition-gym ppo --pretrained {args.output}", soft_wrap=True)
 
 

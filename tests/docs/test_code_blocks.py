@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import tyro
@@ -16,13 +17,17 @@ from tests.docs.pages import PAGES, ROOT, commands, make_targets, name, python_b
 
 @pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=name)
 def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Block after block, in an empty folder; training is cut to one rollout where a page asks for more than 20,000 tokens."""
+    """Block after block, in an empty folder; training is cut to one rollout where a page asks for more than 20,000 tokens.
+
+    Weights & Biases, which is not among the dependencies, is a stand-in.
+    """
     learn = PrioritizedKLPPO.learn
 
     def cut(agent: PrioritizedKLPPO, total_timesteps: int, **arguments: Any) -> PrioritizedKLPPO:
         return learn(agent, total_timesteps if total_timesteps <= 20_000 else 1, **arguments)
 
     monkeypatch.setattr(PrioritizedKLPPO, "learn", cut)
+    monkeypatch.setitem(sys.modules, "wandb", MagicMock())
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}

@@ -22,7 +22,8 @@ import addition_gym
 from agents import PrioritizedKLPPO
 from policies import GPT2Policy
 from policies.model_files import TINY
-from train import export
+from train.exporting.export import export_model
+from train.run.models import Model
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -113,12 +114,45 @@ def test_cleanrl_style() -> None:
     assert second["kl"] > 0.1
 
 
-def test_transformers_generate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train/export.py", "--output", str(tmp_path)])
-    export.main()
+def test_transformers_generate(tmp_path: Path) -> None:
+    export_model("tiny", tmp_path)
     info = run("transformers_generate", "--folder", tmp_path, "--operands", 345, 67)
     assert info["is_success"]
     assert info["text"] == addition_gym.prompt(345, 67) + addition_gym.solution(345, 67)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_trl_grpo(tmp_path: Path) -> None:
+    """It learns from what the environment would reward, and scores texts as our own policy does, whatever their padding."""
+    pytest.importorskip("trl", reason="the extra trl is not installed")
+    export_model("tiny", tmp_path / "tiny")
+    with torch.enable_grad():
+        trainer, before, after = run("trl_grpo", "--folder", tmp_path / "tiny", "--output", tmp_path / "grpo", "--digits", 6)
+    assert (before, after) == pytest.approx((0.5, 0.5), abs=0.5)
+    trained = GPT2LMHeadModel.from_pretrained(tmp_path / "grpo").lm_head.weight
+    assert not torch.equal(trained, GPT2LMHeadModel.from_pretrained(TINY).lm_head.weight)
+
+    problems = [(3, 4), (123_456, 7)]
+    written = trainer.rollout_func([addition_gym.prompt(*problem) for problem in problems], trainer)
+    texts = []
+    for problem, prompt_ids, completion_ids in zip(problems, written["prompt_ids"], written["completion_ids"], strict=True):
+        assert addition_gym.decode(prompt_ids) == addition_gym.prompt(*problem)
+        env = make("ScratchpadAdd-v0", digits=6)
+        env.reset(options={"operands": problem})
+        ended = [env.step(token)[2] for token in completion_ids]
+        assert ended == [False] * (len(ended) - 1) + [True]
+        texts.append([*prompt_ids, *completion_ids])
+
+    length = max(map(len, texts))
+    left = torch.tensor([[0] * (length - len(text)) + text for text in texts])
+    keep = min(map(len, texts)) - 30
+    found, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, left, left.ne(0).long(), keep)
+    policy = Model.find(tmp_path / "grpo").load()
+    for row, text in zip(found, texts, strict=True):
+        logits, *_ = policy.evaluate_sequences(torch.tensor([text]), torch.ones(1, len(text), dtype=torch.bool))
+        expected = logits.log_softmax(-1)[:-1].gather(1, torch.tensor(text)[1:, None])[:, 0]
+        torch.testing.assert_close(row, expected[-keep:], rtol=1e-3, atol=1e-4)
 
 
 def zoo(command: list[str], folder: Path, *arguments: object) -> Path:

@@ -19,7 +19,8 @@ from policies.gpt2 import build_gpt2, gpt2_config
 from policies.model_files import load_gpt2, save_gpt2
 from tests.fuzz import mutations
 from tests.fuzz.documented import UndocumentedError, refused
-from train.exporting.export import load_nanogpt, our_vocabulary
+from train.exporting.export import load_nanogpt
+from train.exporting.vocabulary import our_vocabulary
 from train.finetuning.arguments import PRESETS as PPO_PRESETS
 from train.finetuning.arguments import PPOArgs
 from train.pretraining.arguments import PRESETS as PRETRAIN_PRESETS

@@ -62,9 +62,10 @@ def test_folder_that_does_not_fit(model, tmp_path, change, vocab_size, n_positio
         load_gpt2(tmp_path, vocab_size, n_positions, pad_token_id=0)
 
 
-def test_folder_that_does_not_exist() -> None:
+@pytest.mark.parametrize("folder", ["nowhere", "./tiny", "n" * 300, "a\0b"])
+def test_folder_that_does_not_exist(folder) -> None:
     with pytest.raises(ValueError, match="pretrained must be 'tiny' or the folder of a model"):
-        load_gpt2("nowhere", 11, 24, pad_token_id=0)
+        load_gpt2(folder, 11, 24, pad_token_id=0)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from policies.gpt2 import build_gpt2, gpt2_config
+from policies.model_files import load_gpt2
 from policies.nanogpt import convert_nanogpt, is_nanogpt, read_nanogpt
 
 V, D, H, L, T = 7, 8, 2, 2, 12
@@ -119,6 +121,26 @@ def test_what_is_a_nanogpt(tmp_path) -> None:
     (other / "ckpt.pt").touch()
     assert is_nanogpt(other)
     assert is_nanogpt(other / "ckpt.pt")
+
+
+@pytest.mark.parametrize("prefix", ["", "_orig_mod."])
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_nanogpt_under_a_configuration_of_gpt2_is_known_by_its_shapes(file, prefix, tmp_path) -> None:
+    config = {"model_type": "gpt2", "n_layer": L, "n_head": H, "n_embd": D, "n_positions": T, "vocab_size": V}
+    weights = {name: weight.clone() for name, weight in checkpoint(nanogpt(), prefix)["model"].items()}
+    for folder, state in (("theirs", weights), ("gpt2", build_gpt2(gpt2_config(V, T, L, H, D, 0)).state_dict())):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text(json.dumps(config))
+        state = {name: weight.clone() for name, weight in state.items()}
+        save_file(state, tmp_path / folder / file) if file.endswith("safetensors") else torch.save(
+            state, tmp_path / folder / file
+        )
+    assert is_nanogpt(tmp_path / "theirs")
+    assert not is_nanogpt(tmp_path / "gpt2")
+    with pytest.raises(
+        ValueError, match=r"the matrices of '.*theirs' are transposed, .*: convert it with `python -m train.export"
+    ):
+        load_gpt2(tmp_path / "theirs", V + 1, T, 0)
 
 
 class Stranger:

@@ -20,7 +20,8 @@ from policies.model_files import checked_config, load_gpt2
 from policies.nanogpt import convert_nanogpt, read_nanogpt
 from policies.safe_files import check_tensor, read_json, read_safetensors, read_torch
 from tests.fuzz.documented import refused
-from train.exporting.export import load_nanogpt, our_vocabulary
+from train.exporting.export import load_nanogpt
+from train.exporting.vocabulary import our_vocabulary
 from train.pretraining.checkpoint import Checkpoint
 from train.run.models import Model
 

@@ -2,14 +2,18 @@ import json
 import re
 import sys
 
+import gymnasium as gym
 import pytest
 import torch
+from transformers import AutoTokenizer, GenerationConfig
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, prompt, solution
 from addition_gym.vocabulary import CHARACTERS
+from agents import PrioritizedKLPPO
+from tests.token_env import RepeatEnv
 from tests.train.helpers import PPO_RUN, hugging_face, same_weights, weights
 from train import export, ppo
-from train.exporting.export import rows_of
+from train.exporting.vocabulary import rows_of
 from train.measure.solve import solve
 from train.run.models import Model
 
@@ -67,8 +71,7 @@ def test_code_of_the_readme_runs(pretrained, command, tmp_path, capsys, monkeypa
     assert "1 layers, 2 heads" in readme
     monkeypatch.chdir(tmp_path / "out")
     capsys.readouterr()
-    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1].replace("max_new_tokens=200", "max_new_tokens=20")
-    exec(code, {})
+    exec(re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1], {})
     expected = solve(Model.find(pretrained).load(), [(34, 7)])[0]["text"]
     assert capsys.readouterr().out.startswith(expected[: len(prompt(34, 7)) + 15])
 
@@ -100,6 +103,72 @@ def test_vocabulary_file_of_another_name(nanogpt, command, tmp_path) -> None:
         command(export, "--model", torch_file, "--output", tmp_path / "out")
     command(export, "--model", torch_file, "--output", tmp_path / "out", "--vocabulary", nanogpt / "vocab.json")
     assert hugging_face(tmp_path / "out").config.vocab_size == VOCAB_SIZE
+
+
+def test_tokenizer_beside_a_nanogpt(nanogpt, model, command, tmp_path) -> None:
+    """The authors' folder: weights in nanoGPT's layout, a configuration in GPT-2's words, and a tokenizer.json."""
+    checkpoint = torch.load(nanogpt / "ckpt.pt")
+    (tmp_path / "theirs").mkdir()
+    torch.save(checkpoint["model"], tmp_path / "theirs" / "pytorch_model.bin")
+    sizes = {name: getattr(model.config, name) for name in ("n_layer", "n_head", "n_embd", "n_positions")}
+    (tmp_path / "theirs" / "config.json").write_text(json.dumps({"model_type": "gpt2", **sizes, "vocab_size": len(THEIRS)}))
+    tokenizer = {"model": {"type": "BPE", "vocab": json.loads((nanogpt / "vocab.json").read_text()), "merges": []}}
+    (tmp_path / "theirs" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    command(export, "--model", tmp_path / "theirs", "--output", tmp_path / "out")
+    torch.testing.assert_close(logits(hugging_face(tmp_path / "out"))[:, 1:], logits(model)[:, 1:], rtol=1e-4, atol=1e-4)
+    tokenizer["model"]["merges"] = [["1", "2"]]
+    (tmp_path / "theirs" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ValueError, match=r"vocabulary must be that of a character tokenizer, but '.*tokenizer.json' merges"):
+        command(export, "--model", tmp_path / "theirs", "--output", tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def agent_of_another_task(tmp_path_factory):
+    """An agent of five tokens that has not learned anything."""
+    lanes = gym.vector.SyncVectorEnv([RepeatEnv] * 2, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
+    sizes = dict(n_layer=1, n_head=1, n_embd=8, temperature=2.0)
+    path = tmp_path_factory.mktemp("repeat") / "agent.zip"
+    PrioritizedKLPPO("GPT2Policy", lanes, n_episodes=2, batch_size=2, policy_kwargs=sizes, seed=0).save(path)
+    return path
+
+
+def test_agent_of_another_task(agent_of_another_task, command, tmp_path) -> None:
+    command(export, "--model", agent_of_another_task, "--output", tmp_path / "out")
+    expected = PrioritizedKLPPO.load(agent_of_another_task).policy.language_model
+    assert same_weights(weights(hugging_face(tmp_path / "out")), weights(expected))
+    assert not (tmp_path / "out" / "vocab.json").exists()
+    assert not (tmp_path / "out" / "tokenizer.json").exists()
+    config = GenerationConfig.from_pretrained(tmp_path / "out")
+    assert (config.eos_token_id, config.pad_token_id, config.sequence_bias) == (0, 0, None)
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "softmax temperature is 2.0" in readme
+    assert "adds two numbers" not in readme
+
+
+def test_agent_of_another_task_with_its_vocabulary(agent_of_another_task, command, tmp_path) -> None:
+    (tmp_path / "letters.json").write_text(json.dumps({"a": 1, "b": 2, "c": 3, "d": 4}))
+    arguments = ["--model", agent_of_another_task, "--vocabulary", tmp_path / "letters.json"]
+    command(export, *arguments, "--output", tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", local_files_only=True)
+    assert tokenizer("abba")["input_ids"] == [1, 2, 2, 1]
+    assert tokenizer.decode([4, 3, 0], skip_special_tokens=True) == "dc"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        ({"a": 1, "b": 2, "c": 3}, "vocabulary must name each of the model's 5 tokens once, but it names 4 in 4 entries"),
+        ({"a": 1, "b": 2, "c": 3, "d": 3, "e": 4}, "but it names 5 in 6 entries"),
+        ({"a": 1, "b": 2, "c": 3, "d": 5}, r"each id of vocabulary must lie in \[0, 5\)"),
+        ({"a": 1, "b": 2, "c": 3, "de": 4}, r"single characters, but it holds \['de'\]"),
+    ],
+)
+def test_vocabulary_of_another_model(vocabulary, message, agent_of_another_task, command, tmp_path) -> None:
+    (tmp_path / "letters.json").write_text(json.dumps(vocabulary))
+    arguments = ["--model", agent_of_another_task, "--vocabulary", tmp_path / "letters.json"]
+    with pytest.raises(ValueError, match=message):
+        command(export, *arguments, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_rows() -> None:

@@ -5,85 +5,105 @@ from pathlib import Path
 
 from transformers import GPT2LMHeadModel
 
-from addition_gym import PAD_TOKEN_ID
-from addition_gym.vocabulary import CHARACTERS
+from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
+from addition_gym.checks import check_digits
+from agents.agent_file import load_agent_policy
+from policies import GPT2Policy
 from policies.model_files import save_gpt2
 from policies.nanogpt import convert_nanogpt, read_nanogpt
-from policies.safe_files import read_json
+from train.exporting.tokenizer import answer_endings, character_tokenizer, generation_config
+from train.exporting.vocabulary import (
+    VOCABULARY,
+    check_vocabulary,
+    our_vocabulary,
+    read_vocabulary,
+    rows_of,
+    vocabulary_beside,
+)
 from train.run.files import write_json
 from train.run.models import PRETRAINING, Model
 
-VOCABULARY = "vocab.json"
-"""In a folder: token id of every character."""
 
-PAD = "<pad>"
-"""The padding token's name there."""
+def export_model(
+    model: str | Path,
+    output: str | Path,
+    pretrained_digits: int | None = None,
+    vocabulary: Path | None = None,
+    activation: str = "gelu_new",
+) -> None:
+    """Write a model, an agent or a nanoGPT checkpoint as a plain GPT-2 folder.
 
-_BYTE_LEVEL = {" ": "Ġ", "\n": "Ċ"}
-"""How GPT-2's own tokenizer spells the two characters that cannot be seen."""
-
-
-def our_vocabulary() -> dict[str, int]:
-    """Token id of every character, and of ``PAD``."""
-    return {PAD: PAD_TOKEN_ID, **{character: token for token, character in enumerate(CHARACTERS, start=1)}}
-
-
-def read_vocabulary(path: Path) -> dict[str, int]:
-    """The ids of a character tokenizer.
-
-    :param path: JSON, ``{character: id}``; space and line break may be spelt as GPT-2's tokenizer does
-    :raises ValueError: if there is no such file, or it is no such dict
+    :param model: as for :meth:`train.run.models.Model.find`
+    :param output: the folder, made if need be
+    :param pretrained_digits: N; by default what stands beside the model, if anything does
+    :param vocabulary: a file for :func:`train.exporting.vocabulary.read_vocabulary`: of a nanoGPT checkpoint, by default the
+        one beside it; of an agent of another task, which is exported without a tokenizer otherwise
+    :param activation: of a nanoGPT checkpoint, ``"gelu_new"`` or ``"gelu"``
+    :raises ValueError: if there is no such model, it is damaged, or the folder already holds one
     """
-    if not path.is_file():
-        raise ValueError(
-            f"vocabulary must be a JSON file with the id of every character, but {str(path)!r} does not exist: write one, or "
-            "pass --vocabulary. nanoGPT's meta.pkl is a pickle, which can run any code, and is not read: where you trust it, "
-            "json.dump its 'stoi'"
-        )
-    content = read_json(path, "vocabulary")
-    if not all(type(token) is int for token in content.values()):
-        raise ValueError(f"vocabulary must be a JSON object of integers, but {str(path)!r} is not: write {{character: id}}")
-    return content
-
-
-def rows_of(vocabulary: Mapping[str, int]) -> list[int | None]:
-    """Of each of our tokens, its id in another vocabulary; None for the padding token, which ends an episode only here.
-
-    :param vocabulary: ids of characters; those that the scratchpad does not use are left out
-    :raises ValueError: if it lacks a character of the scratchpad
-    """
-    rows: list[int | None] = [None] * (len(CHARACTERS) + 1)
-    for token, character in enumerate(CHARACTERS, start=1):
-        rows[token] = vocabulary.get(character, vocabulary.get(_BYTE_LEVEL.get(character, character)))
-    missing = [character for character, row in zip(CHARACTERS, rows[1:], strict=True) if row is None]
-    if missing:
-        raise ValueError(
-            f"vocabulary must hold every character of the scratchpad, but it lacks {missing}: a model without them cannot "
-            "write it; choose another one"
-        )
-    return rows
+    if pretrained_digits is not None:
+        check_digits("pretrained_digits", pretrained_digits)
+    found, temperature = Model.find(model), 1.0
+    characters: dict[str, int] | None = our_vocabulary()
+    if found.is_nanogpt:
+        language_model = load_nanogpt(found.path, vocabulary, activation)
+    else:
+        policy = load_any_task(found)
+        language_model, temperature = policy.language_model, policy.temperature
+        characters = vocabulary_of(policy, vocabulary)
+        pretrained_digits = known_digits(found) if pretrained_digits is None else pretrained_digits
+    export(language_model, Path(output), str(model), characters, pretrained_digits, temperature)
 
 
 def load_nanogpt(path: Path, vocabulary: Path | None, activation: str) -> GPT2LMHeadModel:
     """A nanoGPT checkpoint as a GPT-2 over our vocabulary.
 
     :param path: a torch file, or a folder with one
-    :param vocabulary: as for :func:`read_vocabulary`; None for the ``vocab.json`` beside the checkpoint
+    :param vocabulary: as for :func:`read_vocabulary`; None for the one beside the checkpoint
     :param activation: ``"gelu_new"`` or ``"gelu"``
-    :raises ValueError: see :func:`read_vocabulary`, :func:`rows_of` and :mod:`policies.nanogpt`
+    :raises ValueError: see :mod:`train.exporting.vocabulary` and :mod:`policies.nanogpt`
     """
     state, n_head = read_nanogpt(path)
-    beside = (path if path.is_dir() else path.parent) / VOCABULARY
-    rows = rows_of(read_vocabulary(vocabulary or beside))
+    rows = rows_of(read_vocabulary(vocabulary or vocabulary_beside(path)))
     return convert_nanogpt(state, n_head, rows, PAD_TOKEN_ID, activation)
 
 
-def export(model: GPT2LMHeadModel, folder: Path, origin: str, pretrained_digits: int | None, temperature: float = 1.0) -> None:
-    """Write a model as a folder that ``GPT2LMHeadModel.from_pretrained``, ``--model`` and ``--pretrained`` take.
+def load_any_task(model: Model) -> GPT2Policy:
+    """The policy of a model, or of an agent of any token-level task.
 
-    :param model: over our vocabulary
+    :raises ValueError: if it is damaged, or a model that is not over our vocabulary
+    """
+    policy = load_agent_policy(model.path) if model.is_agent else model.load()
+    policy.language_model.config.pad_token_id = policy.pad_token_id
+    return policy
+
+
+def vocabulary_of(policy: GPT2Policy, path: Path | None) -> dict[str, int] | None:
+    """The vocabulary of a model: as given, ours if the model has as many tokens, or None.
+
+    :param path: as for :func:`read_vocabulary`; None if none was given
+    :raises ValueError: if it is not the vocabulary of this model
+    """
+    vocab_size = int(policy.language_model.config.vocab_size)
+    if path is not None:
+        return check_vocabulary(read_vocabulary(path), vocab_size, policy.pad_token_id)
+    return our_vocabulary() if vocab_size == VOCAB_SIZE else None
+
+
+def export(
+    model: GPT2LMHeadModel,
+    folder: Path,
+    origin: str,
+    vocabulary: Mapping[str, int] | None,
+    pretrained_digits: int | None = None,
+    temperature: float = 1.0,
+) -> None:
+    """Write a model as a folder that ``AutoModelForCausalLM``, ``--model`` and ``--pretrained`` take, with a tokenizer.
+
+    :param model: its configuration gets the padding token as its end token, as in the environment
     :param folder: made if need be
     :param origin: what the model was, for the README
+    :param vocabulary: token id of every character, and of the padding token; None for no tokenizer
     :param pretrained_digits: N, if known
     :param temperature: the softmax temperature at which the model was trained, which a plain model does not apply
     :raises ValueError: if the folder already holds a model
@@ -91,39 +111,47 @@ def export(model: GPT2LMHeadModel, folder: Path, origin: str, pretrained_digits:
     if (folder / "config.json").exists():
         raise ValueError(f"output must not hold a model yet, but {str(folder)!r} does: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    config, pad_token_id = model.config, int(model.config.pad_token_id)
+    is_addition = vocabulary == our_vocabulary()
+    config.eos_token_id = pad_token_id
+    model.generation_config = generation_config(pad_token_id, config.n_positions, answer_endings() if is_addition else ())
     save_gpt2(model, folder)
-    write_json(folder / VOCABULARY, our_vocabulary())
+    if vocabulary is not None:
+        write_json(folder / VOCABULARY, vocabulary)
+        character_tokenizer(vocabulary, pad_token_id, config.n_positions).save_pretrained(folder)
     if pretrained_digits is not None:
         write_json(folder / PRETRAINING, {"digits": pretrained_digits})
-    (folder / "README.md").write_text(_readme(model, origin, pretrained_digits, temperature), encoding="utf-8")
+    text = _readme(model, origin, pretrained_digits, temperature) + (_ADDITION if is_addition else "")
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _readme(model: GPT2LMHeadModel, origin: str, pretrained_digits: int | None, temperature: float) -> str:
     config = model.config
     n = "" if pretrained_digits is None else f" Pre-trained on operands of 1 to {pretrained_digits} digits."
     softmax = "" if temperature == 1 else f" Its softmax temperature is {temperature}: divide the logits by it before sampling."
-    return f"""# A GPT-2 that adds two numbers on a scratchpad
+    return f"""# A GPT-2 that writes one character at a time
 
 Exported by `python -m train.export` of addition-gym from `{origin}`: {config.n_layer} layers, {config.n_head} heads, width
 {config.n_embd}, {config.n_positions} positions, {model.num_parameters():,} parameters.{n}{softmax}
+"""
 
-One token a character; `{VOCABULARY}` holds their ids. Greedy decoding:
+
+_ADDITION = """
+It adds two numbers on a scratchpad:
 
 ```python
-import json
-import torch
-from transformers import GPT2LMHeadModel
+from transformers import pipeline
 
-model = GPT2LMHeadModel.from_pretrained(".")
-ids = json.load(open("{VOCABULARY}"))
-characters = {{token: character for character, token in ids.items()}}
-text = "Input:\\n34+7\\nTarget:"
-prompt = torch.tensor([[ids[character] for character in text]])
-tokens = model.generate(prompt, do_sample=False, max_new_tokens=200, pad_token_id={PAD_TOKEN_ID})
-print("".join(characters[int(token)] for token in tokens[0]))
+solve = pipeline("text-generation", ".")
+print(solve("Input:\\n34+7\\nTarget:")[0]["generated_text"])
 ```
 
-The completion ends with the line after `</scratch>`; what follows it means nothing.
+A text ends with the answer, the line after `</scratch>`. The model was not trained to write an end: `generation_config.json`
+makes the end token follow the answer's line break (`sequence_bias`). A line that is not digits with single spaces between them
+is no right answer, and generation may continue after it.
+
+The padding token is also the end token. Padding is on the left, as `generate` wants it. A forward pass of GPT-2 then needs
+`position_ids`, `(attention_mask.cumsum(-1) - 1).clamp(min=0)`; with padding on the right (`padding_side="right"`) it does not.
 """
 
 

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from gymnasium import spaces
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.checks import check_digits
@@ -25,7 +26,7 @@ from train.run.run import read_record
 PRETRAINING = "pretraining.json"
 """Beside a model's weights: how they were made. ``digits`` is N."""
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.bin", "*.pt"]
 
 
@@ -160,7 +161,7 @@ def _local_path(model: str | Path) -> Path:
         return path
     try:
         return Path(snapshot_download(str(model), allow_patterns=_HUB_FILES))
-    except OSError as error:  # so are those of huggingface_hub: no such model, no access, no network
+    except (OSError, HFValidationError) as error:  # OSError: no such model, no access, no network
         raise ValueError(
             f"model {str(model)!r} is not a path here, and could not be downloaded from the Hugging Face hub "
             f"({type(error).__name__}): check the path or id and the network, or download it elsewhere and pass the folder"

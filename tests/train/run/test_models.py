@@ -82,12 +82,12 @@ def test_hub_id_is_downloaded(pretrained, tmp_path, monkeypatch) -> None:
 
 
 def test_what_is_no_hub_id_is_not_downloaded(pretrained, tmp_path, monkeypatch) -> None:
-    """Folders that exist, absolute and longer paths, agents, and single words."""
+    """Folders that exist, absolute, relative and longer paths, agents, and single words."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "snapshot_download", lambda *_, **__: pytest.fail("it was downloaded"))
     shutil.copytree(pretrained, tmp_path / "owner" / "name")
     assert Model.find("owner/name").path == Path("owner/name")
-    for model in ("name", "runs/a/b", str(tmp_path / "name"), "owner/agent.zip"):
+    for model in ("name", "./tiny", "../tiny", "runs/a/b", str(tmp_path / "name"), "owner/agent.zip"):
         with pytest.raises(ValueError, match="is none of these"):
             _ = Model.find(model).path
 
@@ -102,6 +102,12 @@ def test_hub_that_cannot_be_reached(error, monkeypatch) -> None:
         ValueError, match=r"'owner/name' is not a path here, and could not be downloaded .* check the path or id"
     ):
         _ = Model.find("owner/name").path
+
+
+def test_impossible_hub_id() -> None:
+    """huggingface_hub refuses two hyphens in a row before it asks the network."""
+    with pytest.raises(ValueError, match=r"'owner/na--me' is not a path here, and could not be downloaded .*HFValidationError"):
+        Model.find("owner/na--me")
 
 
 def test_nanogpt_checkpoint_is_sent_to_export(tmp_path) -> None:
