@@ -26,6 +26,7 @@ class CompareArgs:
     """The picture of their curves."""
 
 
+@hinted
 @dataclass(frozen=True)
 class ExperimentArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]
@@ -58,9 +59,9 @@ def main() -> None:
 
 def compare() -> None:
     """Compare runs that are there."""
-    other = f"`compare {MATCHED_BUDGET}` makes the runs of an experiment and compares its arms; it has a --help of its own."
+    other = f"`compare {MATCHED_BUDGET}` makes runs and compares them; it has its own --help."
     try:
-        args = tyro.cli(CompareArgs, description=f"Compare fine-tuning runs, and draw their curves. {other}")
+        args = tyro.cli(CompareArgs, description=f"Compare fine-tuning runs, and draw their curves.\n{other}")
     except SystemExit as end:
         if end.code:
             print(other, file=sys.stderr)

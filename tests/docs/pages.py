@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from train.__main__ import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
@@ -12,7 +14,10 @@ PAGES = [
     *sorted(ROOT.glob("results/*/*.md")),
 ]
 
-_COMMAND = re.compile(r"(?<!\w)(?:\.venv/bin/)?(?:python -m ((?:train|benchmarks)\b[^\n#`]*)|addition-gym ([a-z][^\n#`]*))")
+_OURS = "|".join(COMMANDS)
+_COMMAND = re.compile(
+    rf"(?<!\w)(?:\.venv/bin/)?(?:python -m ((?:train|benchmarks)\b[^\n#`]*)|addition-gym ((?:{_OURS})\b[^\n#`]*))"
+)
 _TARGET = re.compile(r"(?:^|`|    )make ([\w-]+)", re.MULTILINE)
 
 

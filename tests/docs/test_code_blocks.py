@@ -49,6 +49,7 @@ def test_command_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         raise StopIteration
 
     monkeypatch.setattr(tyro, "cli", parse_only)
+    monkeypatch.setattr("train.run.run.arguments_of", lambda arguments, folder: arguments())
     monkeypatch.setattr(sys, "argv", [module, *arguments])
     main = importlib.import_module("benchmarks.__main__" if module == "benchmarks" else module).main
     with pytest.raises(StopIteration):

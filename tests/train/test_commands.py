@@ -45,6 +45,7 @@ def test_help(command, monkeypatch, capsys) -> None:
     assert max(map(len, said([command, "--help"], monkeypatch, capsys).splitlines())) <= 80
     wide = said([command, "--help"], monkeypatch, capsys, columns=3000)
     home = {"ppo": "finetuning.arguments", "pretrain": "pretraining.arguments"}.get(command, command)
+    wide += said(["compare", "matched-budget", "--help"], monkeypatch, capsys, columns=3000)
     fields = re.findall(r'^    \w+: [^\n]*\n    """(.*?)"""', inspect.getsource(import_module(f"train.{home}")), re.M | re.S)
     assert fields
     for hint in fields:
