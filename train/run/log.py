@@ -1,19 +1,18 @@
-"""What a run logs: ``progress.csv`` and TensorBoard events, written by one logger; and the table read back."""
+"""What a run has logged, ``progress.csv``, read back. :mod:`train.run.logger` writes it."""
 
 import csv
-from itertools import takewhile
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
-from torch.utils.tensorboard import SummaryWriter
-
-from train.run.files import replacing
 
 PROGRESS = "progress.csv"
 STEP = "time/total_timesteps"
 EPISODES = "time/episodes"
+GROUPS = ("time", "eval", "rollout", "objective", "train", "critical")
+"""Groups of columns, in their order; others come last."""
 OF_UPDATES = ("objective/", "train/")
 """Groups of columns that may tell of an update."""
 
@@ -21,33 +20,10 @@ Floats = npt.NDArray[np.float64]
 Row = dict[str, float]
 
 
-class _Board(TensorBoardOutputFormat):
-    """As SB3's, and what older events tell about later steps is dropped."""
-
-    def __init__(self, folder: Path, last: int):
-        self.writer = SummaryWriter(log_dir=str(folder), purge_step=last + 1)
-        self._is_closed = False
-
-
-def run_logger(folder: Path, resumed_at: int = 0) -> Logger:
-    """``progress.csv`` and TensorBoard events in a run folder.
-
-    :param folder: the run folder
-    :param resumed_at: timesteps of the checkpoint that the run resumes from: what was logged after it is dropped
-    :raises ValueError: if ``progress.csv`` is damaged, which a line that was cut short at its end is not
-    """
-    path = folder / PROGRESS
-    # The row of the last update, which comes after the last step, does not name the step again
-    rows = takewhile(lambda row: row.get(STEP, 0) <= resumed_at, _rows(path)) if path.is_file() else ()
-    with replacing(path) as temporary:
-        table = CSVOutputFormat(str(temporary))  # its file stays open when it is renamed
-        for row in list(rows):
-            table.write(row, {})
-    return Logger(str(folder), [table, _Board(folder, resumed_at)])
-
-
 class Progress:
     """``progress.csv`` of a run, which may still be under way.
+
+    SB3 writes what an update recorded into the row of the *next* rollout, and that of the last one into a row at the end.
 
     :param folder: the run folder
     :raises ValueError: if there is no such file, or it is damaged
@@ -57,29 +33,33 @@ class Progress:
         self.folder = folder
         if not (folder / PROGRESS).is_file():
             raise ValueError(f"run must be a run folder of train.ppo, but {str(folder)!r} holds no {PROGRESS}: check the path")
-        self.rows = _rows(folder / PROGRESS)
+        self.rows: list[Row] = [
+            {name: float(value) for name, value in row.items()} for row in read_rows(folder / PROGRESS)
+        ]
 
     @property
     def columns(self) -> list[str]:
-        """Everything that was logged, in order of its first appearance."""
-        return list(dict.fromkeys(name for row in self.rows for name in row))
+        """Everything that was logged."""
+        return in_order({name for row in self.rows for name in row})
+
+    @cached_property
+    def rollouts(self) -> list[Row]:
+        """One row per rollout, in which the values of an update stand beside those of its own rollout."""
+        late = {name for name in self.columns if self._is_late(name)}
+        found: list[Row] = []
+        for index, row in enumerate(self.rows):
+            if found:
+                found[-1].update({name: value for name, value in row.items() if name in late})
+            if EPISODES in row and not self._is_end(index):
+                found.append({name: value for name, value in row.items() if name not in late})
+        return found
 
     def curve(self, column: str) -> tuple[Floats, Floats]:
-        """Episodes and values of a column, ``(n,)`` each.
-
-        SB3 writes what an update recorded into the row of the *next* rollout, and that of the last one at the end, without
-        episodes: such a column takes its episodes from the row before.
+        """Episodes and values of a column, ``(n,)`` each; an update's values are at the episodes of its own rollout.
 
         :raises ValueError: if it was never logged
         """
-        at_the_end = any(column in row and EPISODES not in row for row in self.rows)
-        late = column.startswith(OF_UPDATES) and bool(self.rows) and (at_the_end or column not in self.rows[0])
-        clocks = [{}, *self.rows[:-1]] if late else self.rows
-        points = [
-            (clock[EPISODES], row[column])
-            for clock, row in zip(clocks, self.rows, strict=True)
-            if EPISODES in clock and column in row
-        ]
+        points = [(row[EPISODES], row[column]) for row in self.rollouts if column in row]
         if not points:
             raise ValueError(
                 f"column must be one that the run logged, but {column!r} is not in {str(self.folder)!r}: check its name"
@@ -87,14 +67,43 @@ class Progress:
         episodes, values = zip(*points, strict=True)
         return np.array(episodes), np.array(values)
 
+    def _is_end(self, index: int) -> bool:
+        """Whether a row came after the last update: it names no episodes (in older runs), or those of the row before it."""
+        row, before = self.rows[index], self.rows[index - 1] if index else {}
+        return EPISODES not in row or row[EPISODES] == before.get(EPISODES)
 
-def _rows(path: Path) -> list[Row]:
+    def _is_late(self, column: str) -> bool:
+        """Whether a column tells of an update, and so of the rollout before."""
+        if not column.startswith(OF_UPDATES) or not self.rows:
+            return False
+        return column not in self.rows[0] or any(column in row and self._is_end(index) for index, row in enumerate(self.rows))
+
+
+def in_order(columns: Iterable[str]) -> list[str]:
+    """Columns by their group, in the order of :data:`GROUPS`, then by name."""
+
+    def place(column: str) -> tuple[int, str]:
+        group = column.split("/")[0]
+        return GROUPS.index(group) if group in GROUPS else len(GROUPS), column
+
+    return sorted(columns, key=place)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of ``progress.csv`` without a line that was cut short, their numbers as they are written.
+
+    :raises ValueError: if it is damaged
+    """
     try:
         text = path.read_text()
-        lines = text[: text.rfind("\n") + 1].splitlines()  # without a line that was cut short
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(lines)]
+        for row in rows:
+            for value in row.values():
+                float(value)
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(
             f"run must have a sound table, but {str(path)!r} is damaged ({error}): mend it, or move it away to resume without "
             "the rows so far"
         ) from error
+    return rows
