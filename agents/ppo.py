@@ -312,5 +312,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         except FloatingPointError as error:
             raise FloatingPointError(f"update {self.updates_done + 1}: {error}") from error
+        self.logger.record("time/episodes", self.episodes_done, exclude="tensorboard")
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)  # the last update, which SB3 would leave unwritten
         return self

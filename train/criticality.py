@@ -61,9 +61,8 @@ def main() -> None:
     inspections = [
         inspect(policy, problem, encode(solution(*problem)), pretrained_digits, weighting, certainty) for problem in problems
     ]
-    with console.status("Rollouts behind every wrong token"):
-        found = measure(policy, inspections, args.n_samples)
-        estimates, places = aurocs(found, args.seed), lost_by_place(found)
+    found = measure(policy, inspections, args.n_samples, console)
+    estimates, places = aurocs(found, args.seed), lost_by_place(found)
     console.print(f"{args.model}, N = {pretrained_digits}, {kind.name} digits.", summary(found))
     for table in tables(estimates, places):
         console.print(table)

@@ -40,11 +40,11 @@ def main() -> None:
     args = tyro.cli(EvaluateArgs, description="Accuracy on held-out problems of N to N+3 digits, and what goes wrong.")
     import torch
     from rich.console import Console
-    from rich.progress import track
 
     from policies.checks import at_least
     from train.measure.accuracy import Kind, check_n_problems, evaluate, fitting_extras
     from train.measure.evaluation_tables import error_rows, error_table, measure_table, write
+    from train.run.meter import meter
     from train.run.models import Model
 
     check_n_problems(args.n_problems)
@@ -59,10 +59,11 @@ def main() -> None:
     policy = model.load(args.device)
     sampled = args.sampled or args.n_samples > 1
     kinds = [Kind(extra, name) for name in args.distributions for extra in fitting_extras(policy, pretrained_digits)]
-    evaluations = [
-        evaluate(policy, kind, pretrained_digits, args.n_problems, args.seed, args.n_samples, deterministic=not sampled)
-        for kind in track(kinds, "Evaluating", console=console, transient=True)
-    ]
+    with meter(console, "Evaluating", len(kinds) * args.n_problems * args.n_samples) as advance:
+        evaluations = [
+            evaluate(policy, kind, pretrained_digits, args.n_problems, args.seed, args.n_samples, not sampled, advance)
+            for kind in kinds
+        ]
     decoding = "sampled" if sampled else "greedy"
     title = f"Accuracy on {args.n_problems} held-out problems, {decoding}, N = {pretrained_digits}"
     console.print(measure_table(title, evaluations, args.model))

@@ -41,10 +41,11 @@ def test_curves_of_a_real_run_are_those_of_tensorboard(ppo_run) -> None:
     """The table writes what an update recorded one row behind it, TensorBoard at the step of that row."""
     progress, shown = Progress(ppo_run), events(ppo_run)
     tags = shown.Tags()["scalars"]
-    assert {"eval/accuracy_<=N", "rollout/success_rate", "critical/mean", "objective/kl", "train/loss"} <= set(tags)
+    assert {"eval/accuracy_<=N", "rollout/success_rate", "tokens/critical/mean", "objective/kl", "train/loss"} <= set(tags)
     for tag in tags:
-        values = [event.value for event in shown.Scalars(tag)]
-        np.testing.assert_allclose(progress.curve(tag)[1], values, rtol=1e-6, err_msg=tag)
+        if not tag.startswith("accuracy/"):  # before and after training
+            values = [event.value for event in shown.Scalars(tag)]
+            np.testing.assert_allclose(progress.curve(tag.removeprefix("tokens/"))[1], values, rtol=1e-6, err_msg=tag)
     episodes, values = progress.curve("eval/accuracy_<=N")
     assert episodes.tolist() == [N_EPISODES * (1 + 2 * index) for index in range(len(values))]
     for column in ("rollout/success_rate", "objective/kl"):

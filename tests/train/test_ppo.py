@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import sys
@@ -8,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from rich.console import Console
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from addition_gym import decode, prompt
 from agents import PrioritizedKLPPO
@@ -147,8 +149,9 @@ def test_tensorboard_tags(ppo_run) -> None:
             "weight_frac_lt_0.1",
             "weight_mean",
         ),
+        "accuracy": ("<=N", "N+1"),
         "eval": ("accuracy_<=N", "accuracy_N+1"),
-        "critical": (
+        "tokens/critical": (  # below the accuracies: TensorBoard sorts by name
             "line1_operand1_comma",
             "line1_operand1_digit",
             "line1_operand2_comma",
@@ -164,10 +167,41 @@ def test_tensorboard_tags(ppo_run) -> None:
     assert events(ppo_run).Tags()["histograms"] == ["objective/certainty"]
 
 
+def test_tensorboard_has_the_hyperparameters_and_what_came_out(ppo_run) -> None:
+    """Read by TensorBoard's own plugin: the arguments of the run, and for every metric a scalar of that name."""
+    content = events(ppo_run).SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    shown = dict(plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams)
+    arguments = json.loads((ppo_run / "run.json").read_text())["arguments"]
+    assert shown.keys() == arguments.keys()
+    assert (shown["kl_coef"].number_value, shown["weighting"].string_value) == (2.0, "prioritized")
+    content = events(ppo_run).SummaryMetadata("_hparams_/experiment").plugin_data.content
+    metrics = {info.name.tag for info in plugin_data_pb2.HParamsPluginData.FromString(content).experiment.metric_infos}
+    assert metrics == {"accuracy/<=N", "accuracy/N+1", "eval/accuracy_<=N", "eval/accuracy_N+1"}
+    for kind in ("<=N", "N+1"):
+        before, after = events(ppo_run).Scalars(f"accuracy/{kind}")
+        assert (before.step, after.step) == (0, results(ppo_run)["timesteps"])
+        for point, name in ((before, "before"), (after, "after")):
+            assert point.value == pytest.approx(results(ppo_run)[name][kind]["accuracy"])
+
+
+def test_table_has_its_columns_in_order_and_a_clock_in_every_row(ppo_run) -> None:
+    with (ppo_run / "progress.csv").open(newline="") as file:
+        table = csv.DictReader(file)
+        rows, columns = list(table), table.fieldnames
+    groups = [column.split("/")[0] for column in columns]
+    assert list(dict.fromkeys(groups)) == ["time", "eval", "rollout", "objective", "train", "critical"]
+    assert [sorted(columns, key=lambda column: (groups.index(column.split("/")[0]), column))] == [columns]
+    episodes = [int(row["time/episodes"]) for row in rows]
+    rollouts = results(ppo_run)["episodes"] // N_EPISODES
+    assert episodes == [*(N_EPISODES * (1 + index) for index in range(rollouts)), N_EPISODES * rollouts]
+    assert int(rows[-1]["time/total_timesteps"]) == results(ppo_run)["timesteps"]
+    assert rows[-1]["train/loss"]
+
+
 def test_every_update_is_logged(ppo_run) -> None:
     rollouts = results(ppo_run)["episodes"] // N_EPISODES
     assert rollouts >= 2
-    for tag in ("rollout/ep_rew_mean", "critical/mean"):
+    for tag in ("rollout/ep_rew_mean", "tokens/critical/mean"):
         assert len(scalar(ppo_run, tag)) == rollouts
     for tag in ("train/loss", "objective/kl"):  # SB3 writes an update with the rollout after it, the last one at the end
         values = scalar(ppo_run, tag)
@@ -182,7 +216,7 @@ def test_first_looks_are_at_the_pretrained_model(ppo_run, policy) -> None:
         assert scalar(ppo_run, f"eval/accuracy_{accuracy.kind}")[0] == pytest.approx(accuracy.value)
     probabilities = critical_probabilities(policy, Kind(1).problems(1, 32, seed=0), 1)
     for (line, operand, kind), value in probabilities.items():
-        assert scalar(ppo_run, f"critical/line{line}_operand{operand}_{kind}")[0] == pytest.approx(value, rel=1e-4)
+        assert scalar(ppo_run, f"tokens/critical/line{line}_operand{operand}_{kind}")[0] == pytest.approx(value, rel=1e-4)
 
 
 def test_samples_are_held_out_problems(ppo_run) -> None:
@@ -299,7 +333,7 @@ def test_prints_where_to_look_and_the_table(pretrained, tmp_path, command, capsy
     assert "N = 1" in out
     assert "before" in out
     assert "after" in out
-    assert re.search(rf"Trained on 2 episodes in \d+\.\d minutes; the agent is {folder / 'agent.zip'}", out)
+    assert re.search(rf"Trained on 2 episodes in \d+ seconds; the agent is {folder / 'agent.zip'}", out)
 
 
 @pytest.mark.parametrize(
@@ -360,4 +394,4 @@ def test_the_way_to_the_first_update_is_short(pretrained, tmp_path, monkeypatch)
     paths = {Path(code.co_filename) for code in run if code.co_name != "<module>"}
     folder = Path(ppo.__file__).parent
     visited = {path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)}
-    assert len(visited) <= 14, sorted(visited)
+    assert len(visited) <= 16, sorted(visited)

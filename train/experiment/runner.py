@@ -12,13 +12,13 @@ from types import FrameType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from policies.checks import at_least
 from train.experiment.arguments import LOCAL, RunnerArgs
 from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 from train.finetuning.finetune import train
+from train.run.meter import meter
 from train.run.models import resolve_device
 from train.run.process import Interrupted, handling, stop_at_once
 from train.run.run import claimed
@@ -29,6 +29,8 @@ RETRIES = 3
 """How often a run whose worker died is resumed elsewhere."""
 TAIL = 15
 """Lines of an error that are shown."""
+LOOK = 5.0
+"""Seconds between two looks whether a run has ended."""
 PATIENCE = 60.0
 """Seconds that stopped runs have to save and end."""
 
@@ -90,12 +92,14 @@ class Runner(RunnerArgs):
             )(make)
             pending = {task.remote(store, args, Path.cwd()): args for args in missing}
             try:
-                with Progress("runs", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as progress:
-                    bar = progress.add_task("runs", total=len(missing))
+                with meter(console, "Runs", len(missing)) as advance:
                     while pending:
-                        (done,), _ = ray.wait(list(pending))
+                        ended, _ = ray.wait(list(pending), timeout=LOOK)
+                        advance(len(ended))
+                        if not ended:
+                            continue
+                        (done,) = ended
                         folder = store.folder(pending.pop(done))
-                        progress.advance(bar)
                         try:
                             ray.get(done)
                             text = f"done: {folder}"

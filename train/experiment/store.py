@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from policies.safe_files import read_json
 from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
 from train.finetuning.finetune import inputs_of
@@ -91,10 +93,13 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return made_in(args, folder)
 
-    def before(self, args: PPOArgs) -> dict[str, float]:
+    def before(self, args: PPOArgs, console: Console | None = None) -> dict[str, float]:
         """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their kind; measured once.
 
         Runs of an experiment share it, and so need not measure it each (``eval_before``).
+
+        :param args: of a run
+        :param console: where to show how far the measurement is; None for nowhere
         """
         model = Model.find(args.pretrained)
         digits = model.digits_or(args.pretrained_digits)
@@ -103,7 +108,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with claimed(path.parent, wait=True):  # whoever else needs it waits
             if not path.is_file():
-                found = accuracies(model.load(args.device), digits, args.eval_problems, extras=(0, args.extra_digits))
+                extras = (0, args.extra_digits)
+                found = accuracies(model.load(args.device), digits, args.eval_problems, extras=extras, console=console)
                 write_json(path, {accuracy.kind: accuracy.value for accuracy in found})
         return read_json(path, "store")
 

@@ -14,13 +14,17 @@ from policies.checks import at_least, between
 from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
 from train.finetuning.tasks import Task, task_of
 from train.measure.accuracy import Accuracy, accuracy_table
-from train.measure.callbacks import AccuracyCallback, PositionCallback
+from train.measure.callbacks import DURING, AccuracyCallback, HyperparameterCallback, PositionCallback, ProgressCallback
 from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
-from train.run.log import run_logger
+from train.run.logger import run_logger
+from train.run.meter import Advance, duration, meter
 from train.run.models import Model, resolve_device
 from train.run.own_code import OwnCode
 from train.run.process import StopSignals
-from train.run.run import Run
+from train.run.run import Run, read_record
+
+BEFORE_AND_AFTER = "accuracy/"
+"""Group of TensorBoard's scalars for the accuracies before and after training, on more problems than those during it."""
 
 
 def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
@@ -139,11 +143,17 @@ def train(args: PPOArgs, console: Console) -> Path:
     return run.folder
 
 
-def make_callbacks(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run, signals: StopSignals) -> CallbackList:
+def make_callbacks(
+    agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run, signals: StopSignals, advance: Advance
+) -> CallbackList:
     """What is measured, drawn and saved while the agent learns."""
+    groups = (BEFORE_AND_AFTER, DURING) if args.eval_problems else (DURING,)
+    shown = [f"{group}{kind}" for group in groups for kind in task.kinds]
     checkpoints = Checkpoints(run.folder, ".zip", args.keep_checkpoints)
     return CallbackList(
         [
+            HyperparameterCallback(read_record(run.folder, "run")["arguments"], shown),
+            ProgressCallback(advance),
             AccuracyCallback(lambda: task.measure(agent, args.eval_every_problems), args.eval_every, run.console),
             *task.callbacks(),
             PositionCallback(args.eval_every),
@@ -156,7 +166,12 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
     say = run.console.print
 
     def measure() -> dict[str, dict[str, Any]]:
-        found = task.measure(agent, args.eval_problems) if args.eval_problems else []
+        if not args.eval_problems:
+            return {}
+        found = task.measure(agent, args.eval_problems, run.console)
+        for accuracy in found:
+            agent.logger.record(f"{BEFORE_AND_AFTER}{accuracy.kind}", accuracy.value, exclude="csv")
+        agent.logger.dump(agent.num_timesteps)
         return {accuracy.kind: accuracy.as_dict() for accuracy in found}
 
     if agent.training_state is None:
@@ -170,23 +185,23 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
     try:
         with run.training(lambda: next(reversed(agents_of(run.folder)), None), lambda: rescue(agent)) as signals:
             if agent.num_timesteps < args.total_timesteps:
-                callbacks = make_callbacks(agent, task, args, run, signals)
                 resumed = agent.training_state is not None
                 if resumed:
                     agent.resume()
-                agent.learn(
-                    args.total_timesteps - agent.num_timesteps,
-                    callback=callbacks,
-                    reset_num_timesteps=not resumed,
-                    progress_bar=run.console.is_terminal,
-                )
+                with meter(run.console, "Training tokens", args.total_timesteps, agent.num_timesteps) as advance:
+                    agent.learn(
+                        args.total_timesteps - agent.num_timesteps,
+                        callback=make_callbacks(agent, task, args, run, signals, advance),
+                        reset_num_timesteps=not resumed,
+                    )
                 save_agent(agent, run.folder / AGENT)
+        after = measure()
     finally:
         agent.logger.close()
     results = {
         "before": {},
         **run.results(),
-        "after": measure(),
+        "after": after,
         "episodes": agent.episodes_done,
         "timesteps": agent.num_timesteps,
         "seconds": round(agent.seconds_learned),
@@ -199,6 +214,6 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
             for name in ("before", "after")
         }
         say(accuracy_table(title, {name: column for name, column in columns.items() if column}))
-    minutes = f"{results['seconds'] / 60:.1f} minutes"
-    say(f"Trained on {results['episodes']} episodes in {minutes}; the agent is {run.folder / AGENT}", markup=False)
+    took = duration(results["seconds"])
+    say(f"Trained on {results['episodes']} episodes in {took}; the agent is {run.folder / AGENT}", markup=False)
     say(f"See the run: tensorboard --logdir {run.folder}", markup=False)

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import gymnasium as gym
+from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
 import addition_gym
 from agents import PrioritizedKLPPO
 from policies.safe_files import read_json
 from train.finetuning.arguments import ADDITION, PPOArgs
-from train.measure.accuracy import Accuracy, accuracies
+from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.callbacks import CriticalTokenCallback, InspectorCallback, SampleCallback
-from train.measure.episodes import play
+from train.measure.episodes import SUCCESS, play
+from train.run.meter import SILENT, meter
 from train.run.models import Model
 from train.run.own_code import OwnCode
 
@@ -22,14 +24,16 @@ class Task(Protocol):
 
     title: str
     """What is solved how, for the heading of a table."""
+    kinds: Sequence[str]
+    """What its accuracies are called."""
     pad_token_id: int
     """Fills what is unused in an observation."""
 
     def make_env(self) -> gym.vector.VectorEnv:
         """A new environment to train in, which resets a lane in the step that ends its episode."""
 
-    def measure(self, agent: PrioritizedKLPPO, n_problems: int) -> list[Accuracy]:
-        """How well an agent does, greedily, on so many problems of each kind."""
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
+        """How well an agent does, greedily, on so many problems of each kind; the console shows how far it is."""
 
     def callbacks(self) -> Sequence[BaseCallback]:
         """What is measured and drawn besides while the agent learns."""
@@ -47,6 +51,7 @@ class Addition:
         assert args.pretrained_digits is not None
         self.args, self.pretrained_digits = args, args.pretrained_digits
         self.title = f"held-out problems, greedy, N = {args.pretrained_digits}"
+        self.kinds: Sequence[str] = [Kind(extra).name for extra in (0, args.extra_digits)]
 
     def make_env(self) -> gym.vector.VectorEnv:
         return gym.make_vec(
@@ -58,8 +63,9 @@ class Addition:
             reward=self.args.reward,
         )
 
-    def measure(self, agent: PrioritizedKLPPO, n_problems: int) -> list[Accuracy]:
-        return accuracies(agent.policy, self.pretrained_digits, n_problems, extras=(0, self.args.extra_digits))
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
+        extras = (0, self.args.extra_digits)
+        return accuracies(agent.policy, self.pretrained_digits, n_problems, extras=extras, console=console)
 
     def callbacks(self) -> Sequence[BaseCallback]:
         digits, extra, every = self.pretrained_digits, self.args.extra_digits, self.args.eval_every
@@ -79,15 +85,17 @@ class OwnTask:
     def __init__(self, args: PPOArgs):
         self.args, self.code = args, OwnCode.find("env", args.env)
         self.title = f"episodes, greedy, {self.code.name}"
+        self.kinds: Sequence[str] = [SUCCESS]
         config = read_json(Model.find(args.pretrained).folder / "config.json", "pretrained")
         self.pad_token_id = int(config.get("pad_token_id") or 0)
 
     def make_env(self) -> gym.vector.VectorEnv:
         return self._lanes(self.args.n_envs)
 
-    def measure(self, agent: PrioritizedKLPPO, n_problems: int) -> list[Accuracy]:
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
         lanes = self._lanes(min(self.args.n_envs, n_problems))
-        return [play(agent, lanes, n_problems)]
+        with meter(console, "Evaluating", n_problems) as advance:
+            return [play(agent, lanes, n_problems, advance=advance)]
 
     def callbacks(self) -> Sequence[BaseCallback]:
         return []

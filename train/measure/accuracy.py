@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.table import Table
 from scipy.special import comb
 from scipy.stats import binomtest
@@ -21,6 +22,7 @@ from train.measure.choices import Distribution
 from train.measure.solve import Problem, budget, solve
 from train.measure.statistics import mean
 from train.measure.tables import rich_table
+from train.run.meter import SILENT, Advance, meter, unseen
 
 EXTRA_DIGITS = range(4)
 """Accuracy is measured on up to N digits and on N+1, N+2 and N+3."""
@@ -182,6 +184,7 @@ def evaluate(
     seed: int = 0,
     n_samples: int = 1,
     deterministic: bool = True,
+    advance: Advance = unseen,
 ) -> Evaluation:
     """Let a policy complete held-out problems.
 
@@ -192,6 +195,7 @@ def evaluate(
     :param seed: of the problems
     :param n_samples: completions of each problem
     :param deterministic: the most probable token (greedy), or a sample
+    :param advance: is told how many more completions are done
     :raises ValueError: if a number is out of range
     """
     check_n_problems(n_problems)
@@ -199,7 +203,7 @@ def evaluate(
     max_tokens = budget(problems)
     attempts = [
         Attempt(problem, info["text"][len(prompt(*problem)) :], bool(info["is_success"]), max_tokens)
-        for problem, info in zip(problems, solve(policy, problems, deterministic), strict=True)
+        for problem, info in zip(problems, solve(policy, problems, deterministic, advance=advance), strict=True)
     ]
     return Evaluation(kind, n_samples, attempts)
 
@@ -211,6 +215,7 @@ def accuracies(
     seed: int = 0,
     extras: Iterable[int] = EXTRA_DIGITS,
     distribution: Distribution = "mixture",
+    console: Console = SILENT,
 ) -> list[Accuracy]:
     """Greedy accuracy on those kinds of problems that fit into the model's position table.
 
@@ -220,10 +225,12 @@ def accuracies(
     :param seed: of the problems
     :param extras: which k
     :param distribution: how long the operands are
+    :param console: where to show how far it is
     :raises ValueError: if a number is out of range, or the position table is too short for N digits
     """
-    fitting = fitting_extras(policy, pretrained_digits, extras)
-    return [evaluate(policy, Kind(extra, distribution), pretrained_digits, n_problems, seed).accuracy for extra in fitting]
+    kinds = [Kind(extra, distribution) for extra in fitting_extras(policy, pretrained_digits, extras)]
+    with meter(console, "Evaluating", len(kinds) * n_problems) as advance:
+        return [evaluate(policy, kind, pretrained_digits, n_problems, seed, advance=advance).accuracy for kind in kinds]
 
 
 def fitting_extras(policy: GPT2Policy, pretrained_digits: int, extras: Iterable[int] = EXTRA_DIGITS) -> list[int]:

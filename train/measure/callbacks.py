@@ -1,13 +1,13 @@
 """What a fine-tuning run shows in TensorBoard besides the algorithm's own numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
-from stable_baselines3.common.logger import TensorBoardOutputFormat
+from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 
 from agents import PrioritizedKLPPO
 from agents.diagnostics import over_position
@@ -19,6 +19,10 @@ from train.measure.choices import Colour
 from train.measure.inspection import complete, inspect
 from train.measure.pictures import draw_inspection
 from train.measure.solve import critical_probabilities, solve
+from train.run.meter import Advance
+
+DURING = "eval/accuracy_"
+"""Beginning of the tags of accuracies during training."""
 
 
 class RolloutCallback(BaseCallback):
@@ -55,6 +59,44 @@ class RolloutCallback(BaseCallback):
         self.logger.record(name, LoggedFigure(figure, close=False), exclude=("stdout", "log", "json", "csv"))
 
 
+class ProgressCallback(BaseCallback):
+    """Tells how far training is.
+
+    :param advance: is told how many more timesteps are done
+    """
+
+    def __init__(self, advance: Advance):
+        super().__init__()
+        self.advance, self.told = advance, 0
+
+    def _on_training_start(self) -> None:
+        self.told = self.model.num_timesteps
+
+    def _on_step(self) -> bool:
+        self.advance(self.num_timesteps - self.told)
+        self.told = self.num_timesteps
+        return True
+
+
+class HyperparameterCallback(BaseCallback):
+    """``hparams``: what TensorBoard's tab of that name compares runs by.
+
+    :param arguments: of the run, by name
+    :param metrics: tags of scalars that are shown beside them, the last value of each
+    """
+
+    def __init__(self, arguments: Mapping[str, object], metrics: Sequence[str]):
+        super().__init__()
+        shown = {name: value if isinstance(value, int | float) else str(value) for name, value in arguments.items()}
+        self.hyperparameters = HParam(shown, dict.fromkeys(metrics, 0.0))
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_start(self) -> None:
+        self.logger.record("hparams", self.hyperparameters, exclude=("stdout", "log", "json", "csv"))
+
+
 class AccuracyCallback(RolloutCallback):
     """``eval/accuracy_<=N``, ``eval/accuracy_N+1``, ...: what a measurement finds, by kind of problem.
 
@@ -70,7 +112,7 @@ class AccuracyCallback(RolloutCallback):
     def act(self) -> None:
         found = self.measure()
         for accuracy in found:
-            self.logger.record(f"eval/accuracy_{accuracy.kind}", accuracy.value)
+            self.logger.record(f"{DURING}{accuracy.kind}", accuracy.value)
         if self.console:
             shown = "  ".join(f"{accuracy.kind} {accuracy.value:4.0%}" for accuracy in found)
             self.console.print(f"rollout {self.agent.updates_done + 1:4d}  accuracy  {shown}")

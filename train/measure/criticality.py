@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata
 
@@ -39,6 +40,7 @@ from train.measure.pictures import COLOURS
 from train.measure.solve import solve
 from train.measure.statistics import Estimate
 from train.measure.tables import rich_table
+from train.run.meter import SILENT, meter
 
 RARE = 1e-3
 """Wrong tokens below this probability count as failures."""
@@ -90,12 +92,15 @@ class Criticality:
         return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
 
 
-def measure(policy: GPT2Policy, inspections: Sequence[Inspection], n_samples: int) -> list[Criticality]:
+def measure(
+    policy: GPT2Policy, inspections: Sequence[Inspection], n_samples: int, console: Console = SILENT
+) -> list[Criticality]:
     """Probabilities of success all along right solutions.
 
     :param policy: which the inspections are of
     :param inspections: of right solutions
     :param n_samples: rollouts behind every first wrong token
+    :param console: where to show how far it is
     """
     detours = [  # problem, position, wrong token
         (index, int(position), int(token))
@@ -103,7 +108,7 @@ def measure(policy: GPT2Policy, inspections: Sequence[Inspection], n_samples: in
         for position, token in np.argwhere(np.exp(inspection.log_probs) >= RARE)
         if token != inspection.tokens[position]
     ]
-    detour_success = _success_behind(policy, inspections, detours, n_samples)
+    detour_success = _success_behind(policy, inspections, detours, n_samples, console)
     found = []
     for index, inspection in enumerate(inspections):
         probabilities = np.exp(inspection.log_probs.astype(np.float64))
@@ -119,7 +124,11 @@ def measure(policy: GPT2Policy, inspections: Sequence[Inspection], n_samples: in
 
 
 def _success_behind(
-    policy: GPT2Policy, inspections: Sequence[Inspection], detours: Sequence[tuple[int, int, int]], n_samples: int
+    policy: GPT2Policy,
+    inspections: Sequence[Inspection],
+    detours: Sequence[tuple[int, int, int]],
+    n_samples: int,
+    console: Console,
 ) -> Floats:
     """Q, the share of rollouts that succeed behind each first wrong token, ``(n_detours,)``."""
     success = np.zeros(len(detours))
@@ -129,9 +138,9 @@ def _success_behind(
         text = inspection.text[:position] + decode(np.array([token]))
         if token != PAD_TOKEN_ID and answer(text) is None:  # otherwise the episode ends, and has failed
             rollouts += [(detour, inspection.problem, text)] * n_samples
-    infos = solve(
-        policy, [problem for _, problem, _ in rollouts], deterministic=False, completions=[text for *_, text in rollouts]
-    )
+    problems, texts = [problem for _, problem, _ in rollouts], [text for *_, text in rollouts]
+    with meter(console, "Rollouts behind wrong tokens", len(rollouts)) as advance:
+        infos = solve(policy, problems, deterministic=False, completions=texts, advance=advance)
     for (detour, _, _), info in zip(rollouts, infos, strict=True):
         success[detour] += info["is_success"] / n_samples
     return success

@@ -11,6 +11,7 @@ from addition_gym import PAD_TOKEN_ID, ScratchpadAddVectorEnv, encode, prompt, s
 from addition_gym.episode import resolve_max_tokens
 from addition_gym.scratchpad import critical_tokens
 from policies import GPT2Policy
+from train.run.meter import Advance, unseen
 
 Problem = tuple[int, int]
 
@@ -26,6 +27,7 @@ def solve(
     deterministic: bool = True,
     n_lanes: int = 64,
     completions: Sequence[str] | None = None,
+    advance: Advance = unseen,
 ) -> list[dict[str, Any]]:
     """Write a completion for every problem. All have the token budget of the longest.
 
@@ -34,6 +36,7 @@ def solve(
     :param deterministic: the most probable token (greedy), or a sample
     :param n_lanes: how many are solved at a time, those with as much to write together
     :param completions: text that is already written, by problem; none by default
+    :param advance: is told how many more are solved
     :return: the environment's final ``info`` of each problem, in order
     """
     policy.set_training_mode(False)
@@ -48,6 +51,7 @@ def solve(
         obs, _ = env.reset(options={"operands": [problems[i] for i in chosen], "completion": [given[i] for i in chosen]})
         for index, info in zip(chosen, _finish(policy, env, obs, deterministic), strict=True):
             infos[index] = info
+        advance(len(chosen))
     return infos
 
 

@@ -32,6 +32,7 @@ from train.pretraining.muon import Muon
 from train.run.checkpoints import FOLDER as CHECKPOINTS
 from train.run.checkpoints import Checkpoints, newest_sound
 from train.run.files import write_json
+from train.run.meter import Advance, meter, unseen
 from train.run.models import PRETRAINING, Model, resolve_device
 from train.run.process import StopSignals
 from train.run.provenance import provenance
@@ -119,7 +120,8 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
     names = [stage.name for stage in stages]
     loss = math.nan
     for stage in stages[names.index(checkpoint.stage) if checkpoint else 0 :]:
-        loss = train_stage(model, args, stage, run.console, checkpoint, checkpoints, signals)
+        with meter(run.console, f"Pre-training, {stage.name} stage", stage.steps) as advance:
+            loss = train_stage(model, args, stage, run.console, checkpoint, checkpoints, signals, advance)
         checkpoint = None
     save_gpt2(model, run.folder / MODEL)
     not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
@@ -137,6 +139,7 @@ def train_stage(
     checkpoint: Checkpoint | None = None,
     checkpoints: Checkpoints | None = None,
     signals: StopSignals | None = None,
+    advance: Advance = unseen,
 ) -> float:
     """Train for some steps with fresh optimizers, a warm-up and a cosine.
 
@@ -145,6 +148,7 @@ def train_stage(
     :param checkpoint: of this stage, to resume from; its data are drawn again from the seed, which takes seconds
     :param checkpoints: where to write checkpoints; None for none
     :param signals: that stop the run after a checkpoint
+    :param advance: is told of every step that is done
     :return: the last loss, in nats per completion token
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
@@ -163,6 +167,7 @@ def train_stage(
         starts = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
         if stage.origin_share:
             starts[rng.random(n_blocks) < stage.origin_share] = 0
+        advance(1)
         if checkpoint and step < checkpoint.steps_done:
             continue
         factor = learning_rate_factor(step, stage.steps, args.warmup_steps)
@@ -227,7 +232,7 @@ def train(args: PretrainArgs, console: Console) -> Path:
         if not (model / PRETRAINING).is_file():
             with run.training(Checkpoints(run.folder, ".pt").newest) as signals:
                 pretrain(args, run, signals)
-        found = accuracies(Model.find(model).load(args.device), args.digits, args.eval_problems, args.seed)
+        found = accuracies(Model.find(model).load(args.device), args.digits, args.eval_problems, args.seed, console=console)
         console.print(accuracy_table("Accuracy on held-out problems, greedy", {"pre-trained": found}))
         run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
     console.print(f"The model is in {model}; fine-tune it with", markup=False)

@@ -72,7 +72,7 @@ class Workshop:
         path = self.store.root / "accuracies" / f"{digest[:12]}-{distribution}-{self.n_problems}.json"
         if not path.is_file():
             policy = self.policy(pretrained_digits)
-            found = accuracies(policy, pretrained_digits, self.n_problems, distribution=distribution)
+            found = accuracies(policy, pretrained_digits, self.n_problems, distribution=distribution, console=self.console)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {accuracy.kind: [accuracy.solved, accuracy.total] for accuracy in found})
         return [Accuracy(kind, *counts) for kind, counts in read_json(path, "store").items()]

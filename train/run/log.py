@@ -33,9 +33,7 @@ class Progress:
         self.folder = folder
         if not (folder / PROGRESS).is_file():
             raise ValueError(f"run must be a run folder of train.ppo, but {str(folder)!r} holds no {PROGRESS}: check the path")
-        self.rows: list[Row] = [
-            {name: float(value) for name, value in row.items()} for row in read_rows(folder / PROGRESS)
-        ]
+        self.rows: list[Row] = [{name: float(value) for name, value in row.items()} for row in read_rows(folder / PROGRESS)]
 
     @property
     def columns(self) -> list[str]:
