@@ -1,4 +1,5 @@
-"""Train the arms of an experiment over paired seeds, and compare them: ``python -m train.compare matched-budget``."""
+"""Compare runs: ``python -m train.compare RUN RUN ...``; or train the arms of an experiment over paired seeds, and compare
+them: ``python -m train.compare matched-budget``."""
 
 import shlex
 import sys
@@ -8,15 +9,25 @@ from typing import Literal
 
 import tyro
 
-from train.experiment.arguments import RunnerArgs
+from train.experiment.arguments import RunnerArgs, SharedArgs, refuse_places
 from train.finetuning.arguments import PRESETS, PPOArgs
 from train.run.arguments import hinted, parse
 from train.run.process import run_command
+
+MATCHED_BUDGET = "matched-budget"
 
 
 @hinted
 @dataclass(frozen=True)
 class CompareArgs:
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders of train.ppo, or folders that hold some. Runs that differ only in their seeds are one configuration."""
+    output: Path = Path("comparison.png")
+    """The picture of their curves."""
+
+
+@dataclass(frozen=True)
+class ExperimentArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]
     """What all runs share. The arms set the weighting, and the coefficient where it is uniform; seed is the first one, and
     the store sets the run folder."""
@@ -39,7 +50,33 @@ class CompareArgs:
 
 
 def main() -> None:
-    presets = {name: CompareArgs(ppo) for name, ppo in PRESETS.items()}
+    if MATCHED_BUDGET in sys.argv[1:]:
+        make_experiment()
+    else:
+        compare()
+
+
+def compare() -> None:
+    """Compare runs that are there."""
+    other = f"`compare {MATCHED_BUDGET}` makes the runs of an experiment and compares its arms; it has a --help of its own."
+    try:
+        args = tyro.cli(CompareArgs, description=f"Compare fine-tuning runs, and draw their curves. {other}")
+    except SystemExit as end:
+        if end.code:
+            print(other, file=sys.stderr)
+        raise
+    from rich.console import Console
+
+    from train.experiment.frames import load_runs
+    from train.experiment.run_comparison import compare_runs
+
+    compare_runs(load_runs(*args.runs), args.output, Console())
+
+
+def make_experiment() -> None:
+    """Make the runs of an experiment that are missing, and compare its arms."""
+    refuse_places(sys.argv[1:])
+    presets = {name: ExperimentArgs(SharedArgs.of(ppo)) for name, ppo in PRESETS.items()}
     args = parse(presets, "Train the arms of an experiment over paired seeds, and compare them.")
     from rich.console import Console
 
@@ -49,7 +86,7 @@ def main() -> None:
     from train.experiment.store import PUBLISHED, Store
     from train.experiment.verdict import NOT_SHOWN, verdict
 
-    arms = matched_budget(args.ppo, args.uniform_coefs, args.prioritized_coefs)
+    arms = matched_budget(PPOArgs(**vars(args.ppo)), args.uniform_coefs, args.prioritized_coefs)
     uniform = [arm for arm, ppo in arms.items() if ppo.weighting == "uniform"]
     command = shlex.join(["python", "-m", "train.compare", *(word for word in sys.argv[1:] if word != "--summarize")])
     output = args.output or Path("results") / args.experiment

@@ -13,16 +13,18 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class PlotArgs:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders of train.ppo: the same settings, different seeds."""
+    """Run folders of train.ppo, or folders that hold some. Runs that differ only in their seeds are drawn with their mean,
+    others in a colour for each configuration."""
     output: Path = Path("learning_curves.png")
     """The picture."""
 
 
 def main() -> None:
-    args = tyro.cli(PlotArgs, description="Draw accuracy and critical tokens over episodes.")
+    args = tyro.cli(PlotArgs, description="Draw what runs have logged over episodes.")
+    from train.experiment.frames import load_runs
     from train.measure.curves import draw
 
-    draw(args.runs, args.output)
+    draw(*load_runs(*args.runs), args.output)
     print(f"Wrote {args.output}")
 
 

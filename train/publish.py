@@ -22,7 +22,7 @@ class PublishArgs:
 
 def main() -> None:
     args = tyro.cli(PublishArgs, description="Copy finished runs and models from a store into the repository.")
-    from train.experiment.publish import publish
+    from train.reproduction.publish import publish
 
     new = publish(args.store, args.runs, args.models)
     print(f"{len(new)} new", *new, sep="\n")

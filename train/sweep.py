@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tyro
 
-from train.experiment.arguments import RunnerArgs
+from train.experiment.arguments import RunnerArgs, SharedArgs, refuse_places
 from train.finetuning.arguments import NOT_SCIENCE, PRESETS, PPOArgs
 from train.run.arguments import hinted, parse
 from train.run.process import run_command
@@ -52,7 +52,8 @@ def parse_grid(argv: Sequence[str]) -> tuple[list[SweepArgs], tuple[str, ...]]:
         splitter.add_argument(f"--{name.replace('_', '-')}", f"--{name}", dest=name, nargs="+")
     given, rest = splitter.parse_known_args(argv)
     values: dict[str, list[str]] = vars(given)
-    presets = {name: SweepArgs(ppo) for name, ppo in PRESETS.items()}
+    refuse_places(rest)
+    presets = {name: SweepArgs(SharedArgs.of(ppo)) for name, ppo in PRESETS.items()}
     points = [
         parse(
             presets,
@@ -61,6 +62,7 @@ def parse_grid(argv: Sequence[str]) -> tuple[list[SweepArgs], tuple[str, ...]]:
         )
         for combination in itertools.product(*values.values())
     ]
+    points = [dataclasses.replace(point, ppo=PPOArgs(**vars(point.ppo))) for point in points]
     return points, tuple(name for name in values if len(values[name]) > 1)
 
 

@@ -8,8 +8,9 @@ import pytest
 from tests.train.experiment.made_up_runs import BEFORE, write_to
 from train import compare
 from train.experiment.arms import matched_budget, plan
+from train.experiment.identity import identity
 from train.experiment.runner import Runner
-from train.experiment.store import Store, identity
+from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 
 ARMS = ["no KL", "uniform 0.05", "uniform 0.2", "uniform 0.8", "prioritized", "constant", "shuffled", "inverted", "oracle"]

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from tests.train.experiment.made_up_runs import write_record
 from tests.train.helpers import N_EPISODES, events
 from train import plot
-from train.measure.curves import draw
-from train.measure.pictures import COLOURS
+from train.experiment.frames import load_runs
+from train.finetuning.arguments import PPOArgs
+from train.measure.curves import draw, mean_curve
+from train.measure.pictures import COLOURS, STYLES
 from train.run.log import Progress
 
 EPISODES = [8, 16, 24, 32]
@@ -24,14 +27,14 @@ CURVES = {
 }
 
 
-def write_run(folder: Path, shift: float = 0.0) -> Path:
-    """The table that a run of ``train.ppo`` leaves."""
-    folder.mkdir(parents=True)
+def write_run(folder: Path, shift: float = 0.0, rollouts: int = 4, **arguments: object) -> Path:
+    """The record and the table that a run of ``train.ppo`` leaves."""
+    write_record(folder, PPOArgs(**arguments))
     columns = {"time/episodes": EPISODES, **CURVES}
     with (folder / "progress.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        for row in range(len(EPISODES)):
+        for row in range(rollouts):
             found = {name: values[row] for name, values in columns.items() if values[row] is not None}
             writer.writerow({name: value if name == "time/episodes" else value + shift for name, value in found.items()})
     return folder
@@ -65,7 +68,7 @@ def figure(monkeypatch):
 
 
 def test_lines_of_one_run(tmp_path, figure) -> None:
-    draw([write_run(tmp_path / "run")], tmp_path / "a.png")
+    draw(*load_runs(write_run(tmp_path / "run")), tmp_path / "a.png")
     left, right = figure().axes
     drawn = {line.get_label(): line.get_xydata().tolist() for axes in (left, right) for line in axes.lines}
     wanted = {
@@ -83,12 +86,62 @@ def test_lines_of_one_run(tmp_path, figure) -> None:
 
 
 def test_mean_of_two_runs(tmp_path, figure) -> None:
-    draw([write_run(tmp_path / "one"), write_run(tmp_path / "two", shift=0.25)], tmp_path / "a.png")
+    runs = write_run(tmp_path / "one", seed=1), write_run(tmp_path / "two", shift=0.25, seed=2)
+    draw(*load_runs(*runs), tmp_path / "a.png")
     lines = [line for line in figure().axes[0].lines if line.get_color() == COLOURS[2]]
     thin, thick = [line for line in lines if line.get_linewidth() < 1], [line for line in lines if line.get_linewidth() > 1]
     values = np.array(CURVES["rollout/success_rate"])
     assert sorted(line.get_ydata().tolist() for line in thin) == [values.tolist(), (values + 0.25).tolist()]
     assert [line.get_ydata().tolist() for line in thick] == [(values + 0.125).tolist()]
+
+
+def test_a_mean_stops_where_one_run_has_no_more_data() -> None:
+    """Nothing is held, and nothing is drawn beyond what was measured; between its points a run is interpolated."""
+    short, long = ([8, 16], [0.2, 0.4]), ([8, 12, 24], [0.0, 1.0, 0.0])
+    episodes, values = mean_curve([tuple(map(np.array, curve)) for curve in (short, long)])
+    assert episodes.tolist() == [8, 12, 16]
+    assert values == pytest.approx([0.1, 0.65, (0.4 + 2 / 3) / 2])
+    apart = mean_curve([(np.array([1, 2]), np.ones(2)), (np.array([3, 4]), np.ones(2))])
+    assert [len(found) for found in apart] == [0, 0]
+
+
+def test_a_short_run_ends_the_mean_and_not_the_long_one(tmp_path, figure) -> None:
+    runs = write_run(tmp_path / "long", seed=1), write_run(tmp_path / "short", rollouts=2, seed=2)
+    draw(*load_runs(*runs), tmp_path / "a.png")
+    lines = {line.get_linewidth(): line for line in figure().axes[0].lines if line.get_label().startswith("N+1 digits, s")}
+    assert lines[2].get_xdata().tolist() == EPISODES[:2]
+
+
+def test_other_configurations_are_never_averaged(tmp_path, figure) -> None:
+    """Each has a colour and a dash of its own, and the legend names what differs."""
+    for seed in (0, 1):
+        write_run(tmp_path / f"low-{seed}", seed=seed, kl_coef=0.2)
+        write_run(tmp_path / f"none-{seed}", shift=0.25, seed=seed, kl_coef=0.0, weighting="none")
+    draw(*load_runs(tmp_path), tmp_path / "a.png")
+    names = ["kl_coef=0.2 weighting=prioritized (2 runs)", "kl_coef=0 weighting=none (2 runs)"]
+    assert [text.get_text() for text in figure().legends[0].get_texts()] == names
+    success = next(axes for axes in figure().axes if "sampled" in axes.get_title())
+    thick = {line.get_label(): line for line in success.lines if line.get_linewidth() > 1}
+    for index, name in enumerate(names):
+        assert thick[name].get_ydata() == pytest.approx(np.array(CURVES["rollout/success_rate"]) + 0.25 * index)
+        assert thick[name].get_color() == STYLES[index][0]
+    assert [axes.get_title() for axes in figure().axes] == [
+        "accuracy on longer numbers, greedy",
+        "accuracy on up to N digits, greedy",
+        "success in training, sampled",
+    ]
+
+
+def test_a_run_of_another_task(tmp_path, figure) -> None:
+    """What it has is drawn; where there is nothing, an error says so, and no empty picture is left."""
+    for name in ("rollout/ep_rew_mean", "train/loss"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "progress.csv").write_text(f"time/episodes,{name}\n8,0.5\n16,0.75\n")
+    draw(*load_runs(tmp_path / "rollout"), tmp_path / "a.png")
+    assert [axes.get_title() for axes in figure().axes] == ["reward of an episode"]
+    with pytest.raises(ValueError, match=r"runs must have logged one of .*, but '.*train/loss' has not: leave it out"):
+        draw(*load_runs(tmp_path / "train", tmp_path / "rollout"), tmp_path / "b.png")
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_picture_shows_the_curves(tmp_path, command, capsys) -> None:

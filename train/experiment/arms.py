@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from policies.checks import at_least
+from train.experiment.arguments import PLACES, refuse_place
+from train.experiment.identity import written
 from train.experiment.results import Results
 from train.experiment.store import Store
 from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
@@ -76,12 +78,8 @@ def plan(arms: Arms, seeds: int) -> dict[tuple[str, int], PPOArgs]:
                 f"env must be {ADDITION} in an experiment, whose gains are those on longer numbers, but it is {args.env!r}: "
                 "make such runs with train.ppo, and compare their folders"
             )
-        for name in ("run_folder", "resume"):
-            if (value := getattr(args, name)) is not None:
-                raise ValueError(
-                    f"{name} must not be given for many runs, each of which has its folder in the store, but it is "
-                    f"{str(value)!r}: leave it out; the same command resumes interrupted runs"
-                )
+        for name in PLACES:
+            refuse_place(name, getattr(args, name))
     return {
         (arm, args.seed + index): dataclasses.replace(args, seed=args.seed + index, eval_before=False)
         for index in range(seeds)
@@ -101,7 +99,7 @@ def name_arms(points: Sequence[PPOArgs], axes: Sequence[str]) -> Arms:
     arms = {}
     for args, members in alike.items():
         differing = [name for name in axes if len({getattr(member, name) for member in members}) == 1]
-        arms[" ".join(f"{name}={_text(getattr(args, name))}" for name in differing) or args.preset] = args
+        arms[" ".join(f"{name}={written(getattr(args, name))}" for name in differing) or args.preset] = args
     return arms
 
 
@@ -112,7 +110,3 @@ def _normalized(args: PPOArgs) -> PPOArgs:
         if token_weights(other) == token_weights(args):
             args = other
     return args
-
-
-def _text(value: object) -> str:
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

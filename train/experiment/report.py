@@ -21,10 +21,23 @@ from train.measure.pictures import COLOURS
 from train.measure.statistics import Estimate, interquartile_mean, mean
 from train.measure.tables import markdown_table, rich_table
 from train.run.files import write_rows
+from train.run.meter import duration
 from train.run.run import FinishedRun
 
 MARKERS = "osD^vPX*<>ph"
 """One per arm, so that a picture can be read in grey."""
+SPENT = (
+    "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals, which are too narrow for few runs. "
+    "Arms that spend different amounts of KL are not comparable by their gain alone."
+)
+"""How to read the first columns of a table of arms."""
+PAIRED = (
+    f"The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain, and "
+    "probability of improvement."
+)
+"""How to read the others."""
+N_SPENT = 5
+"""How many columns are the first."""
 Runs = Mapping[tuple[str, int], FinishedRun]
 """Finished runs by arm and seed."""
 
@@ -40,7 +53,7 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
     results: dict[str, dict[int, RunResult]] = {}
     for arm, args in arms.items():
         seeds = {seed: run for (of, seed), run in runs.items() if of == arm}
-        before = experiment.store.before(args) if seeds else {}
+        before = experiment.store.before(args, console) if seeds else {}
         results[arm] = {seed: read_result(arm, seed, run, args.extra_digits, before) for seed, run in seeds.items()}
     kinds = {Kind(args.extra_digits).name for args in arms.values()}
     longer = kinds.pop() if len(kinds) == 1 else "N+k"
@@ -65,7 +78,10 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
         "![Gain against KL spent](gain_against_kl.png)",
     ]
     (output / "README.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
-    console.print(rich_table(experiment.title, header, rows, caption(results)))
+    console.print(rich_table(experiment.title, header[:N_SPENT], [row[:N_SPENT] for row in rows], SPENT))
+    if header[N_SPENT:]:
+        paired = [[row[0], *row[N_SPENT:]] for row in rows if any(row[N_SPENT:])]
+        console.print(rich_table(f"{FOCUS} against the others", [header[0], *header[N_SPENT:]], paired, PAIRED))
     console.print(*[said] if said else [], f"Wrote {output}", sep="\n")
 
 
@@ -102,16 +118,7 @@ def _comparable(results: Results) -> list[str]:
 
 def caption(results: Results) -> str:
     """How to read :func:`arm_table`."""
-    text = (
-        "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals, which are too narrow for few runs. "
-        "Arms that spend different amounts of KL are not comparable by their gain alone."
-    )
-    if not _comparable(results):
-        return text
-    return (
-        f"{text} The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain, and "
-        "probability of improvement."
-    )
+    return f"{SPENT} {PAIRED}" if _comparable(results) else SPENT
 
 
 def arm_rows(results: Results) -> list[dict[str, Any]]:
@@ -188,13 +195,13 @@ def made_by(command: str, results: Results, runs: Runs) -> str:
     :param command: the command line
     """
     seeds = sorted({seed for _, seed in runs})
-    hours = sum(run.seconds for found in results.values() for run in found.values()) / 3600
+    seconds = sum(run.seconds for found in results.values() for run in found.values())
     recorded: dict[str, set[str]] = {}
     for run in runs.values():
         for session in run.record["sessions"]:
             for name, value in session.items():
                 recorded.setdefault(name, set()).add("not recorded" if value is None else str(value))
-    made = f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}, {hours:.1f} hours of training"
+    made = f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}, {duration(seconds)} of training"
     on = ", ".join(f"{name} {' or '.join(sorted(values))}" for name, values in recorded.items())
     return f"Made by `{command}`: {made}, each run on:\n{on}."
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from train.experiment.frames import LAST_ROLLOUTS
 from train.measure.accuracy import Kind
 from train.run.run import FinishedRun
-
-LAST_ROLLOUTS = 5
-"""The KL that a run has spent is the mean over so many rollouts at its end."""
 
 
 @dataclass(frozen=True)

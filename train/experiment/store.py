@@ -1,66 +1,30 @@
 """A store of fine-tuning runs by configuration, so that nothing is trained twice.
 
 runs/store/<name>/           a run folder of train.ppo
-runs/store/before/           accuracies of the pre-trained models
+runs/store/before/           accuracies of the pre-trained models, which their runs share
 """
 
-import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from policies.safe_files import read_json
-from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
-from train.finetuning.finetune import inputs_of
+from train.experiment.frames import Runs, load_runs
+from train.experiment.identity import accuracies_before, identity, recorded_identity
+from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import accuracies
 from train.run.files import write_json
 from train.run.models import Model
-from train.run.run import RECORD, FinishedRun, claimed, is_finished, made_in, read_record, run_folders
+from train.run.run import FinishedRun, claimed, is_finished, made_in, run_folders
 
 PUBLISHED = Path("results/store")
 """Runs that come with the repository."""
-
-
-def identity(args: PPOArgs) -> dict[str, Any]:
-    """All that decides what a run finds out: the arguments but :data:`NOT_SCIENCE`, digests for names of model and own code.
-
-    :raises ValueError: if the pre-trained model does not exist, has no weights, or does not say its N
-    """
-    model = Model.find(args.pretrained)
-    digits = model.digits_or(args.pretrained_digits)
-    return _identity({**dataclasses.asdict(args), "pretrained_digits": digits}, inputs_of(args))
-
-
-def recorded_identity(folder: Path) -> dict[str, Any]:
-    """:func:`identity` of a run that was made.
-
-    An argument that was not there yet when it was made has, for that run, its default: whoever adds one to ``train.ppo`` gives
-    it a default that changes nothing.
-    """
-    return _read_identity(folder, (folder / RECORD).stat().st_mtime_ns)
-
-
-@cache
-def _read_identity(folder: Path, changed: int) -> dict[str, Any]:
-    """:param changed: when its record was, so that a store is read once however often it is asked"""
-    record = read_record(folder, "store")
-    return _identity(record["arguments"], {"pretrained": None, **record["inputs"]})
-
-
-def _identity(arguments: dict[str, Any], inputs: Mapping[str, str | None]) -> dict[str, Any]:
-    """As JSON reads it back; 2 and 2.0 are one number, and digests stand for the names of models and one's own code."""
-    known = {field.name: field.default for field in dataclasses.fields(PPOArgs)}
-    found = {name: value for name, value in {**known, **arguments, **inputs}.items() if name not in NOT_SCIENCE}
-    numbers = {name: float(value) if type(value) is int else value for name, value in found.items()}
-    comparable: dict[str, Any] = json.loads(json.dumps(numbers, default=str))
-    return comparable
 
 
 @dataclass(frozen=True)
@@ -101,17 +65,32 @@ class Store:
         :param args: of a run
         :param console: where to show how far the measurement is; None for nowhere
         """
-        model = Model.find(args.pretrained)
-        digits = model.digits_or(args.pretrained_digits)
-        name = "-".join(map(str, (model.digest()[:12], digits, args.extra_digits, args.eval_problems)))
-        path = self.root / "before" / f"{name}.json"
+        wanted = identity(args)
+        if self.published and (published := accuracies_before(self.published, wanted)).is_file():
+            return read_json(published, "store")
+        path = accuracies_before(self.root, wanted)
         path.parent.mkdir(parents=True, exist_ok=True)
         with claimed(path.parent, wait=True):  # whoever else needs it waits
             if not path.is_file():
+                policy, digits = Model.find(args.pretrained).load(args.device), int(wanted["pretrained_digits"])
                 extras = (0, args.extra_digits)
-                found = accuracies(model.load(args.device), digits, args.eval_problems, extras=extras, console=console)
+                found = accuracies(policy, digits, args.eval_problems, extras=extras, console=console)
                 write_json(path, {accuracy.kind: accuracy.value for accuracy in found})
         return read_json(path, "store")
+
+    def finished(self) -> list[dict[str, Any]]:
+        """The :func:`train.experiment.identity.identity` of every finished run, each once."""
+        roots = (self.root, self.published) if self.published else (self.root,)
+        found = [recorded_identity(folder) for root in roots for folder in run_folders(root) if is_finished(folder)]
+        return [each for index, each in enumerate(found) if each not in found[:index]]
+
+    def load(self) -> Runs:
+        """All runs, finished or not, as DataFrames.
+
+        :raises ValueError: if there is none
+        """
+        roots = (self.root, self.published) if self.published else (self.root,)
+        return load_runs(*{folder.name: folder for root in reversed(roots) for folder in run_folders(root)}.values())
 
 
 def _find(wanted: dict[str, Any], *roots: Path) -> Iterator[Path]:

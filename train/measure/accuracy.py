@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from scipy.special import comb
 from scipy.stats import binomtest
 
@@ -261,7 +260,7 @@ def check_n_problems(n_problems: int) -> None:
 
 def accuracy_table(
     title: str, columns: Mapping[str, Sequence[Accuracy | PassAtK]], caption: str = "95% Wilson intervals"
-) -> Table:
+) -> RenderableType:
     """One row per kind of problem, one column per policy or measure."""
     rows = [[row[0].kind, *map(str, row)] for row in zip(*columns.values(), strict=True)]
     return rich_table(title, ["problems", *columns], rows, caption)

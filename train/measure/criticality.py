@@ -27,8 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from scipy.stats import rankdata
 
 from addition_gym import PAD_TOKEN_ID, decode
@@ -242,7 +241,7 @@ def summary(found: Sequence[Criticality]) -> str:
     )
 
 
-def tables(estimates: Mapping[str, Estimate], places: Mapping[str, float]) -> list[Table]:
+def tables(estimates: Mapping[str, Estimate], places: Mapping[str, float]) -> list[RenderableType]:
     """AUROC of the signals, and where successes are lost."""
     signals = [[name, f"{estimate:.3f}"] for name, estimate in estimates.items()]
     shares = [[name, f"{share:.1%}"] for name, share in list(places.items())[:PLACES]]

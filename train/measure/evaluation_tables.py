@@ -5,20 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
-from train.measure.accuracy import (
-    Accuracy,
-    Evaluation,
-    PassAtK,
-    accuracy_table,
-)
+from train.measure.accuracy import Accuracy, Evaluation, PassAtK, accuracy_table
 from train.measure.tables import rich_table
 from train.run.files import write_json, write_rows
 from train.run.provenance import provenance
 
 
-def measure_table(title: str, evaluations: Sequence[Evaluation], model: str) -> Table:
+def measure_table(title: str, evaluations: Sequence[Evaluation], model: str) -> RenderableType:
     """One row per kind of problem, with its accuracy or its pass@k."""
     columns: dict[str, list[Accuracy | PassAtK]] = {}
     for evaluation in evaluations:
@@ -52,7 +47,7 @@ def error_rows(evaluations: Iterable[Evaluation]) -> list[dict[str, Any]]:
     return rows
 
 
-def error_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+def error_table(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
     """:func:`error_rows` for the terminal."""
     cells = []
     for row in rows:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from train.experiment.store import recorded_identity
+from train.experiment.identity import BEFORE, recorded_identity
 from train.pretraining.pretrain import MODEL
 from train.reproduction.workshop import PRETRAINED
 from train.run.files import write_rows
@@ -16,7 +16,7 @@ INDEXED = ("pretrained", "extra_digits", "weighting", "kl_coef", "kl_exponent", 
 
 
 def publish(store: Path, runs: Path, models: Path) -> list[Path]:
-    """Copy every finished run and model that is not there yet, and write the index of the runs.
+    """Copy every finished run and model that is not there yet, with the accuracies before training, and index the runs.
 
     :param store: where they were made
     :param runs: where finished fine-tuning runs go
@@ -32,6 +32,11 @@ def publish(store: Path, runs: Path, models: Path) -> list[Path]:
             for name in (RESULTS, PROGRESS, RECORD):  # a copy without its record is none
                 shutil.copy(run / name, target)
             new.append(target)
+    for accuracies in sorted((store / BEFORE).glob("*.json")):
+        target = runs / BEFORE / accuracies.name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(accuracies, target)
     for run in run_folders(store / PRETRAINED):
         target = models / run.name
         if is_finished(run) and not target.exists():

@@ -66,9 +66,11 @@ class Progress:
         return np.array(episodes), np.array(values)
 
     def _is_end(self, index: int) -> bool:
-        """Whether a row came after the last update: it names no episodes (in older runs), or those of the row before it."""
+        """Whether a row came after the last update: it names no episodes (in older runs), or tells of no new rollout."""
         row, before = self.rows[index], self.rows[index - 1] if index else {}
-        return EPISODES not in row or row[EPISODES] == before.get(EPISODES)
+        return EPISODES not in row or (
+            row[EPISODES] == before.get(EPISODES) and not any(name.startswith("rollout/") for name in row)
+        )
 
     def _is_late(self, column: str) -> bool:
         """Whether a column tells of an update, and so of the rollout before."""

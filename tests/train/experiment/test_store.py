@@ -11,8 +11,9 @@ from rich.console import Console
 from policies.model_files import TINY
 from tests.train.experiment.made_up_runs import write_record, write_run, write_to
 from tests.train.run.test_arguments import FIELDS, another_value
-from train.experiment.store import NOT_SCIENCE, Store, identity
-from train.finetuning.arguments import PPOArgs
+from train.experiment.identity import identity
+from train.experiment.store import Store
+from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
 from train.measure.accuracy import Accuracy
 from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.run.run import Run

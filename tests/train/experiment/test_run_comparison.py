@@ -1,0 +1,107 @@
+"""``compare RUN RUN ...``: configurations, what came out, and the picture."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tests.train.experiment.made_up_runs import BEFORE, write_record, write_run
+from train import compare, load_runs
+from train.experiment.identity import accuracies_before, identity
+from train.experiment.run_comparison import after, changes
+from train.finetuning.arguments import PPOArgs
+from train.measure.accuracy import Accuracy
+from train.measure.statistics import interquartile_mean, mean, paired_difference
+
+COEFS = {0.2: [0.5, 0.6, 0.8], 2.0: [0.4, 0.45, 0.5]}
+"""Accuracy on N+1 digits after training, by coefficient and seed."""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three seeds of two coefficients, whose accuracies before training the store has."""
+    store = tmp_path / "store"
+    for coef, accuracies in COEFS.items():
+        for seed, accuracy in enumerate(accuracies):
+            args = PPOArgs(kl_coef=coef, seed=seed, eval_problems=100)
+            write_run(store / f"{coef}-{seed}", accuracy, 0.9, [1.0, seed + coef], args=args)
+    path = accuracies_before(store, identity(args))
+    path.parent.mkdir()
+    path.write_text(str(BEFORE).replace("'", '"'))
+    return store
+
+
+def test_numbers(runs) -> None:
+    found = load_runs(runs).runs
+    low, high = found[found.kl_coef == 0.2], found[found.kl_coef == 2.0]
+    kl = mean([(1.0 + seed + 0.2) / 2 for seed in range(3)])
+    assert after(low) == [f"{interquartile_mean([50, 60, 80]):.1f}", "90.0 [90.0, 90.0]", f"{kl:.2f}"]
+    gains = {coef: [100 * (accuracy - 0.3) for accuracy in accuracies] for coef, accuracies in COEFS.items()}
+    assert changes(low, low)[2] == ""
+    assert changes(high, low) == [
+        f"{interquartile_mean(gains[2.0]):+.1f}",
+        f"{interquartile_mean([-9.0] * 3):+.1f}",
+        f"{paired_difference(gains[2.0], gains[0.2]):+.1f}",
+    ]
+
+
+def test_one_run_has_the_interval_of_its_problems(runs) -> None:
+    found = load_runs(runs / "0.2-1").runs
+    low, high = Accuracy("N+1", 60, 100).interval
+    assert after(found)[0] == f"60.0 [{100 * low:.1f}, {100 * high:.1f}]"
+    assert changes(found, found)[:2] == ["+30.0", "-9.0"]
+
+
+def test_seeds_are_paired_by_their_number(runs) -> None:
+    """Not by their order, and only where both have them."""
+    found = load_runs(runs).runs
+    low, high = found[found.kl_coef == 0.2], found[found.kl_coef == 2.0]
+    assert changes(high.iloc[[2, 1]], low.iloc[[1, 0]])[2] == "-15.0"  # seed 1 alone
+    assert changes(high.iloc[[2]], low.iloc[[0]])[2] == ""
+
+
+def test_the_command(runs, command, capsys, tmp_path, monkeypatch) -> None:
+    """At 80 columns no number and no name is torn apart, and the picture has a line for each configuration."""
+    write_record(runs / "begun", PPOArgs(kl_coef=2.0, seed=3, eval_problems=100))
+    (runs / "begun" / "progress.csv").write_text("time/episodes,rollout/success_rate\n64,0.5\n")
+    kept, close = [], plt.close
+    monkeypatch.setattr(plt, "close", kept.append)
+    original = compare.main
+    monkeypatch.setattr(compare, "main", lambda: (monkeypatch.setenv("COLUMNS", "80"), original()))
+    command(compare, runs, "--output", tmp_path / "both.png")
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    for text in ("kl_coef=0.2", "kl_coef=2", "3 runs", "4 runs, 1 not finished", "N+1 gain", f"Wrote {tmp_path / 'both.png'}"):
+        assert text in out
+    assert f"[{100 * min(COEFS[0.2]) - 30:+.1f}, {100 * max(COEFS[0.2]) - 30:+.1f}]" in out
+    (figure,) = kept
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["kl_coef=0.2 (3 runs)", "kl_coef=2 (4 runs)"]
+    close(figure)
+    assert (plt.imread(tmp_path / "both.png")[..., :3] < 0.9).any(axis=-1).mean() > 0.01
+
+
+def test_what_was_not_measured_is_left_out(runs, command, capsys, tmp_path) -> None:
+    (next((runs / "before").iterdir())).unlink()
+    command(compare, runs / "0.2-0", runs / "2.0-0", "--output", tmp_path / "both.png")
+    out = capsys.readouterr().out
+    assert "50.0 [" in out
+    assert "gain" not in out
+
+
+def test_the_experiment_is_still_there(command, capsys) -> None:
+    with pytest.raises(SystemExit):
+        command(compare, "matched-budget", "--help")
+    out = capsys.readouterr().out
+    assert "--prioritized-coefs" in out
+    for flag in ("--run-folder", "--resume", "--eval-before"):  # which the store sets
+        assert not re.search(rf"^\W*{flag} ", out, re.MULTILINE)
+    with pytest.raises(SystemExit):
+        command(compare, "--help")
+    assert "compare matched-budget" in " ".join(capsys.readouterr().out.split())
+
+
+def test_nothing_to_compare(command, tmp_path) -> None:
+    with pytest.raises(ValueError, match="run must be a run folder"):
+        command(compare, tmp_path)
+    assert not np.array(list(tmp_path.iterdir())).size

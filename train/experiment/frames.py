@@ -1,0 +1,136 @@
+"""Fine-tuning runs as pandas DataFrames."""
+
+from collections.abc import Mapping, Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from policies.safe_files import read_json
+from train.experiment.identity import accuracies_before, differences, recorded_identity, written
+from train.finetuning.arguments import PPOArgs
+from train.run.log import EPISODES, PROGRESS, STEP, Progress, in_order
+from train.run.run import RECORD, RESULTS, read_record
+
+CLOCKS = {EPISODES: "episodes", STEP: "timesteps"}
+_DEFAULTS = {name: value for name, value in vars(PPOArgs()).items() if name not in ("run_folder", "resume")}
+"""Of arguments that were not there yet when a run was made."""
+_CHANGES = ["gain", "retention", "kl"]
+LAST_ROLLOUTS = 5
+"""The KL that a run has spent is the mean over so many rollouts at its end."""
+
+
+class Runs(NamedTuple):
+    """Fine-tuning runs as DataFrames, which share the folder of a run as ``run``."""
+
+    runs: pd.DataFrame
+    """One row per run, finished or not; its index is ``run``. The columns are
+
+    - ``configuration``: the arguments in which the runs differ, seeds aside, such as ``"kl_coef=0.2 weighting=uniform"``; runs
+      that are alike but for their seeds have the same one
+    - all arguments of ``train.ppo``
+    - ``commit`` that began the run, and whether it is ``finished``
+    - ``episodes``, ``timesteps`` and ``seconds`` of training, so far
+    - ``before_<=N``, ``after_N+1``, ...: accuracy before and after training, 0 to 1
+    - ``gain`` and ``retention``: the change on longer numbers and on up to N digits, in percentage points
+    - ``kl`` to the reference at the end, in nats per episode: the mean over the last five rollouts
+    """
+    curves: pd.DataFrame
+    """One row per rollout: ``run``, ``episodes``, ``timesteps``, and everything that ``progress.csv`` holds. The values of an
+    update stand beside those of its own rollout."""
+
+
+def load_runs(*runs: str | Path) -> Runs:
+    """Read runs of ``train.ppo``, finished or not.
+
+    :param runs: run folders, folders that hold some, such as a store, and patterns of these, such as ``"runs/*"``
+    :raises ValueError: if there are no such runs, or one is damaged
+    """
+    logged = {folder: Progress(folder) for folder in find_runs(*runs)}
+    index = pd.Index([str(folder) for folder in logged], name="run")
+    of_runs = pd.DataFrame([_row(folder, progress) for folder, progress in logged.items()], index)
+    of_runs.insert(0, "configuration", configurations(list(logged)))
+    accuracies = [str(name) for start in ("before_", "after_") for name in of_runs if str(name).startswith(start)]
+    of_runs = of_runs[[*of_runs.columns.drop([*accuracies, *_CHANGES]), *accuracies, *_CHANGES]]
+    rollouts = [{"run": str(folder), **rollout} for folder, progress in logged.items() for rollout in progress.rollouts]
+    others = in_order({name for rollout in rollouts for name in rollout} - CLOCKS.keys() - {"run"})
+    curves = pd.DataFrame(rollouts, columns=["run", *CLOCKS, *others]).rename(columns=CLOCKS)
+    return Runs(of_runs, curves.astype({"episodes": np.int64}))
+
+
+def find_runs(*runs: str | Path) -> list[Path]:
+    """The folders of fine-tuning runs; parameters and errors are those of :func:`load_runs`."""
+    if not runs:
+        raise ValueError('runs must name at least one folder, but there is none: pass some, such as "runs/*"')
+    found: dict[Path, None] = {}
+    for path in runs:
+        matching = [str(path)] if Path(path).exists() else sorted(glob(str(path)))
+        folders = [folder for match in matching for folder in _runs_in(Path(match))]
+        if not folders:
+            raise ValueError(
+                f"run must be a run folder of train.ppo, but {str(path)!r} holds no {PROGRESS}, and no folder with one: "
+                "check the path"
+            )
+        found |= dict.fromkeys(folders)
+    return list(found)
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    return [folder] if (folder / PROGRESS).is_file() else sorted(path.parent for path in folder.glob(f"*/{PROGRESS}"))
+
+
+def configurations(folders: Sequence[Path]) -> list[str]:
+    """The arguments in which runs differ, seeds aside, of each run; its preset if there is none.
+
+    A run without a record has its folder for a configuration: nobody knows what it has in common with others.
+    """
+    recorded = {folder: read_record(folder, "runs")["arguments"] for folder in folders if (folder / RECORD).is_file()}
+    identities = {folder: recorded_identity(folder) for folder in recorded}
+    names = differences(identities.values())
+    models = {folder: (found["pretrained"], found["pretrained_digits"]) for folder, found in identities.items()}
+    if len(set(models.values())) == len({digest for digest, _ in models.values()}) > 1:
+        names.remove("pretrained_digits")  # which the model says
+    if len({arguments["pretrained"] for arguments in recorded.values()}) > 1:
+        identities = {folder: {**found, "pretrained": recorded[folder]["pretrained"]} for folder, found in identities.items()}
+    texts = {
+        folder: " ".join(f"{name}={written(found.get(name))}" for name in names) or str(recorded[folder].get("preset"))
+        for folder, found in identities.items()
+    }
+    return [texts.get(folder, str(folder)) for folder in folders]
+
+
+def _row(folder: Path, progress: Progress) -> dict[str, Any]:
+    """A row of :attr:`Runs.runs`, without the configuration."""
+    record = read_record(folder, "runs")
+    results = read_json(folder / RESULTS, "runs") if (folder / RESULTS).is_file() else {}
+    arguments = {**_DEFAULTS, **record["arguments"]} if record else {}
+    last = progress.rollouts[-1] if progress.rollouts else {}
+    row = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()} | {
+        "commit": record["sessions"][0].get("commit") if record else None,
+        "finished": "after" in results,
+        "episodes": int(last.get(EPISODES, 0)),
+        "timesteps": results.get("timesteps", int(last.get(STEP, 0))),
+        "seconds": results.get("seconds", last.get("time/time_elapsed", 0.0)),
+    }
+    before = _values(results.get("before", {})) or _shared_before(folder)
+    after = _values(results.get("after", {}))
+    for name, accuracies in (("before", before), ("after", after)):
+        row |= {f"{name}_{kind}": value for kind, value in accuracies.items()}
+    for name, kind in (("gain", f"N+{arguments.get('extra_digits')}"), ("retention", "<=N")):
+        row[name] = 100 * (after[kind] - before[kind]) if kind in before and kind in after else np.nan
+    kl = [rollout["objective/kl"] for rollout in progress.rollouts if "objective/kl" in rollout]
+    return {**row, "kl": float(np.mean(kl[-LAST_ROLLOUTS:])) if kl else np.nan}
+
+
+def _values(accuracies: Mapping[str, Any]) -> dict[str, float]:
+    return {kind: found["accuracy"] for kind, found in accuracies.items()}
+
+
+def _shared_before(folder: Path) -> dict[str, float]:
+    """What a store has measured once for all runs of a model."""
+    if not (folder / RECORD).is_file():
+        return {}
+    path = accuracies_before(folder.parent, recorded_identity(folder))
+    return read_json(path, "runs") if path.is_file() else {}

@@ -1,0 +1,92 @@
+"""Runs beside each other: in what they differ, what came out, and their curves."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from train.experiment.frames import Runs
+from train.measure.accuracy import Accuracy
+from train.measure.curves import draw
+from train.measure.statistics import Estimate, interquartile_mean, mean, paired_difference
+from train.measure.tables import rich_table
+
+CAPTION = (
+    "Of several runs: interquartile mean, of the KL the mean, with 95% bootstrap intervals over runs, which are too narrow for "
+    "few. Of one run: accuracy with its 95% Wilson interval over problems."
+)
+CHANGE = "Gain and change: accuracy after training minus before."
+PAIRED = "The last column: mean difference of the gain over the seeds that a configuration shares with the first."
+
+
+def compare_runs(found: Runs, output: Path, console: Console) -> None:
+    """Print tables of the configurations, each with its seeds together, and draw their curves.
+
+    :param found: the runs; those that are not finished are only drawn
+    :param output: the picture
+    :param console: for the tables
+    :raises ValueError: if a run has not logged what could be drawn
+    """
+    draw(*found, output)
+    groups = {
+        _lines(str(name), group): group[group.finished] for name, group in found.runs.groupby("configuration", sort=False)
+    }
+    longer = set(found.runs.get("extra_digits", pd.Series(dtype=int)).dropna())
+    longer_name = f"N+{longer.pop():g}" if len(longer) == 1 else "N+k"
+    header = ["configuration", f"{longer_name} after, %", "<=N after, %", "KL, nats per episode"]
+    rows = [[name, *after(group)] for name, group in groups.items()]
+    console.print(rich_table("After training", header, rows, CAPTION))
+    first = next(iter(groups.values()))
+    if found.runs.gain.notna().any():
+        header = ["configuration", f"{longer_name} gain, points", "<=N change, points", "gain minus the first's, points"]
+        rows = [[name, *changes(group, first)] for name, group in groups.items()]
+        if len(groups) == 1:
+            header, rows = header[:-1], [row[:-1] for row in rows]
+        console.print(rich_table("Changes", header, rows, CHANGE if len(groups) == 1 else f"{CHANGE} {PAIRED}"))
+    console.print(f"Wrote {output}", highlight=False)
+
+
+def _lines(configuration: str, runs: pd.DataFrame) -> str:
+    """Arguments below each other, and how many runs there are."""
+    finished = int(runs.finished.sum())
+    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    unfinished = f", {len(runs) - finished} not finished" if finished < len(runs) else ""
+    return "\n".join([*configuration.split(" "), count + unfinished])
+
+
+def after(runs: pd.DataFrame) -> list[str]:
+    """Accuracies in per cent on longer numbers and on up to N digits, and the KL.
+
+    :param runs: the finished ones of a configuration
+    """
+    cells = []
+    for kind in (_longer(runs), "<=N"):
+        values = runs.get(f"after_{kind}", pd.Series(dtype=float)).dropna()
+        if len(values) == 1:
+            total = int(runs.eval_problems.iloc[0])
+            accuracy = Accuracy(kind, round(values.iloc[0] * total), total)
+            cells.append(f"{Estimate(100 * accuracy.value, *(100 * end for end in accuracy.interval)):.1f}")
+        else:
+            cells.append(f"{interquartile_mean(100 * values):.1f}" if len(values) else "")
+    kl = runs.kl.dropna()
+    return [*cells, f"{mean(kl):.2f}" if len(kl) else ""]
+
+
+def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
+    """Gain and retention in percentage points, and the paired difference of the gain from the first configuration.
+
+    :param runs: the finished ones of a configuration
+    :param first: those of the first configuration
+    """
+    cells = [
+        f"{interquartile_mean(values):+.1f}" if len(values := runs[name].dropna()) else "" for name in ("gain", "retention")
+    ]
+    ours, theirs = (each.dropna(subset="gain").drop_duplicates("seed").set_index("seed").gain for each in (runs, first))
+    seeds = ours.index.intersection(theirs.index)
+    paired = len(seeds) and runs is not first
+    return [*cells, f"{paired_difference(ours[seeds], theirs[seeds]):+.1f}" if paired else ""]
+
+
+def _longer(runs: pd.DataFrame) -> str:
+    """The kind of problem that a configuration trains on."""
+    return f"N+{runs.extra_digits.iloc[0]:g}" if len(runs) else ""
