@@ -36,14 +36,14 @@ class RunnerArgs:
 class SharedArgs(PPOArgs):
     """Arguments of ``train.ppo`` on the command line of many runs, without those that are set for each of them."""
 
-    eval_before: tyro.conf.Suppress[bool] = False
+    eval_before: tyro.conf.Suppress[bool] = True
     run_folder: tyro.conf.Suppress[Path | None] = None
     resume: tyro.conf.Suppress[Path | None] = None
 
     @classmethod
     def of(cls, args: PPOArgs) -> Self:
         """The same arguments."""
-        return cls(**{**vars(args), "eval_before": False})
+        return cls(**vars(args))
 
 
 def refuse_places(argv: Sequence[str]) -> None:

@@ -53,7 +53,7 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
     results: dict[str, dict[int, RunResult]] = {}
     for arm, args in arms.items():
         seeds = {seed: run for (of, seed), run in runs.items() if of == arm}
-        before = experiment.store.before(args, console) if seeds else {}
+        before = experiment.store.before(args) if seeds else {}
         results[arm] = {seed: read_result(arm, seed, run, args.extra_digits, before) for seed, run in seeds.items()}
     kinds = {Kind(args.extra_digits).name for args in arms.values()}
     longer = kinds.pop() if len(kinds) == 1 else "N+k"

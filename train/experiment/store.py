@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from policies.safe_files import read_json
 from train.experiment.frames import Runs, load_runs
 from train.experiment.identity import accuracies_before, identity, recorded_identity
@@ -57,13 +55,10 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return made_in(args, folder)
 
-    def before(self, args: PPOArgs, console: Console | None = None) -> dict[str, float]:
+    def before(self, args: PPOArgs) -> dict[str, float]:
         """Greedy accuracy of the pre-trained model on the held-out problems of a run, by their kind; measured once.
 
         Runs of an experiment share it, and so need not measure it each (``eval_before``).
-
-        :param args: of a run
-        :param console: where to show how far the measurement is; None for nowhere
         """
         wanted = identity(args)
         if self.published and (published := accuracies_before(self.published, wanted)).is_file():
@@ -73,8 +68,7 @@ class Store:
         with claimed(path.parent, wait=True):  # whoever else needs it waits
             if not path.is_file():
                 policy, digits = Model.find(args.pretrained).load(args.device), int(wanted["pretrained_digits"])
-                extras = (0, args.extra_digits)
-                found = accuracies(policy, digits, args.eval_problems, extras=extras, console=console)
+                found = accuracies(policy, digits, args.eval_problems, extras=(0, args.extra_digits))
                 write_json(path, {accuracy.kind: accuracy.value for accuracy in found})
         return read_json(path, "store")
 

@@ -83,5 +83,5 @@ def test_provenance_is_that_of_the_runs(tmp_path) -> None:
     (two / "run.json").write_text(json.dumps(record))
     runs = {("oracle", 0): FinishedRun(one), ("oracle", 7): FinishedRun(two)}
     text = made_by("python -m train.sweep", {"oracle": {0: result("oracle", 0, 1), 7: result("oracle", 7, 2)}}, runs)
-    assert "Made by `python -m train.sweep`: 2 runs, seeds 0, 7, 0.2 hours of training" in text
+    assert "Made by `python -m train.sweep`: 2 runs, seeds 0, 7, 12.0 minutes of training" in text
     assert "commit abc123 or def456 or not recorded, clean True, python 3.11.7, torch 2.13.0, hardware CPU or NVIDIA T4" in text
