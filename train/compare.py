@@ -26,6 +26,7 @@ class CompareArgs:
     """The picture of their curves."""
 
 
+@hinted
 @dataclass(frozen=True)
 class ExperimentArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]
