@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +26,7 @@ from train import ppo
 from train.finetuning import tasks
 from train.measure.callbacks import InspectorCallback, PositionCallback
 from train.run.checkpoints import Checkpoints, load_newest_agent
+from train.run.log import Progress
 from train.run.process import Interrupted
 from train.run.run import is_finished
 
@@ -342,6 +344,10 @@ def test_a_finished_run_is_extended(whole, command, tmp_path, monkeypatch) -> No
     assert same_weights(finished(folder), finished(whole[0]))
     ours, theirs = (json.loads((run / "results.json").read_text()) for run in (folder, whole[0]))
     assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    ours, theirs = Progress(folder), Progress(whole[0])  # one row more, for the update that was the last one
+    for column in set(theirs.columns) - TIMED:
+        for found, expected in zip(ours.curve(column), theirs.curve(column), strict=True):
+            np.testing.assert_array_equal(found, expected, err_msg=column)
     record, other = (json.loads((run / "run.json").read_text()) for run in (folder, whole[0]))
     assert (record["command"], record["arguments"]) == (other["command"], other["arguments"])
     assert [session.get("extended_from") for session in record["sessions"]] == [None, 1, None]

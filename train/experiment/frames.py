@@ -10,7 +10,8 @@ import pandas as pd
 
 from policies.safe_files import read_json
 from train.experiment.identity import accuracies_before, differences, recorded_identity, written
-from train.finetuning.arguments import PPOArgs
+from train.finetuning.arguments import ADDITION, PPOArgs
+from train.measure.episodes import SUCCESS
 from train.run.log import EPISODES, PROGRESS, STEP, Progress, in_order
 from train.run.run import RECORD, RESULTS, read_record
 
@@ -34,7 +35,8 @@ class Runs(NamedTuple):
     - ``commit`` that began the run, and whether it is ``finished``
     - ``episodes``, ``timesteps`` and ``seconds`` of training, so far
     - ``before_<=N``, ``after_N+1``, ...: accuracy before and after training, 0 to 1
-    - ``gain`` and ``retention``: the change on longer numbers and on up to N digits, in percentage points
+    - ``gain`` and ``retention``: the change on longer numbers (in another task: of its success) and on up to N digits, in
+      percentage points
     - ``kl`` to the reference at the end, in nats per episode: the mean over the last five rollouts
     """
     curves: pd.DataFrame
@@ -89,15 +91,17 @@ def configurations(folders: Sequence[Path]) -> list[str]:
     recorded = {folder: read_record(folder, "runs")["arguments"] for folder in folders if (folder / RECORD).is_file()}
     identities = {folder: recorded_identity(folder) for folder in recorded}
     names = differences(identities.values())
-    models = {folder: (found["pretrained"], found["pretrained_digits"]) for folder, found in identities.items()}
-    if len(set(models.values())) == len({digest for digest, _ in models.values()}) > 1:
-        names.remove("pretrained_digits")  # which the model says
-    if len({arguments["pretrained"] for arguments in recorded.values()}) > 1:
-        identities = {folder: {**found, "pretrained": recorded[folder]["pretrained"]} for folder, found in identities.items()}
-    texts = {
-        folder: " ".join(f"{name}={written(found.get(name))}" for name in names) or str(recorded[folder].get("preset"))
-        for folder, found in identities.items()
-    }
+    models = {(found["pretrained"], found["pretrained_digits"]) for found in identities.values()}
+    if len(models) == len({digest for digest, _ in models}) > 1:
+        names = [name for name in names if name != "pretrained_digits"]  # which the model says
+    texts = {}
+    for folder, arguments in recorded.items():
+        values = {name: written(identities[folder].get(name)) for name in names}
+        for name in values.keys() & read_record(folder, "runs")["inputs"].keys():  # a digest says less than a name
+            namesakes = [other for other, said in recorded.items() if said.get(name) == arguments.get(name)]
+            digest = f"@{values[name][:8]}" if len({identities[other].get(name) for other in namesakes}) > 1 else ""
+            values[name] = f"{arguments.get(name)}{digest}"
+        texts[folder] = " ".join(f"{name}={value}" for name, value in values.items()) or str(arguments.get("preset"))
     return [texts.get(folder, str(folder)) for folder in folders]
 
 
@@ -118,10 +122,15 @@ def _row(folder: Path, progress: Progress) -> dict[str, Any]:
     after = _values(results.get("after", {}))
     for name, accuracies in (("before", before), ("after", after)):
         row |= {f"{name}_{kind}": value for kind, value in accuracies.items()}
-    for name, kind in (("gain", f"N+{arguments.get('extra_digits')}"), ("retention", "<=N")):
+    for name, kind in (("gain", trained_kind(row)), ("retention", "<=N")):
         row[name] = 100 * (after[kind] - before[kind]) if kind in before and kind in after else np.nan
     kl = [rollout["objective/kl"] for rollout in progress.rollouts if "objective/kl" in rollout]
     return {**row, "kl": float(np.mean(kl[-LAST_ROLLOUTS:])) if kl else np.nan}
+
+
+def trained_kind(run: Mapping[str, Any] | pd.Series) -> str:
+    """What the accuracy on the problems of the training is called, for a row of :attr:`Runs.runs`."""
+    return f"N+{run['extra_digits']:g}" if run.get("env") == ADDITION else SUCCESS
 
 
 def _values(accuracies: Mapping[str, Any]) -> dict[str, float]:
@@ -130,7 +139,6 @@ def _values(accuracies: Mapping[str, Any]) -> dict[str, float]:
 
 def _shared_before(folder: Path) -> dict[str, float]:
     """What a store has measured once for all runs of a model."""
-    if not (folder / RECORD).is_file():
-        return {}
-    path = accuracies_before(folder.parent, recorded_identity(folder))
-    return read_json(path, "runs") if path.is_file() else {}
+    found = recorded_identity(folder) if (folder / RECORD).is_file() else {}
+    path = accuracies_before(folder.parent, found) if found.get("pretrained_digits") else None
+    return read_json(path, "runs") if path and path.is_file() else {}

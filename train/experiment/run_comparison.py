@@ -1,11 +1,12 @@
 """Runs beside each other: in what they differ, what came out, and their curves."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
-from train.experiment.frames import Runs
+from train.experiment.frames import Runs, trained_kind
 from train.measure.accuracy import Accuracy
 from train.measure.curves import draw
 from train.measure.statistics import Estimate, interquartile_mean, mean, paired_difference
@@ -31,19 +32,23 @@ def compare_runs(found: Runs, output: Path, console: Console) -> None:
     groups = {
         _lines(str(name), group): group[group.finished] for name, group in found.runs.groupby("configuration", sort=False)
     }
-    longer = set(found.runs.get("extra_digits", pd.Series(dtype=int)).dropna())
-    longer_name = f"N+{longer.pop():g}" if len(longer) == 1 else "N+k"
-    header = ["configuration", f"{longer_name} after, %", "<=N after, %", "KL, nats per episode"]
-    rows = [[name, *after(group)] for name, group in groups.items()]
-    console.print(rich_table("After training", header, rows, CAPTION))
+    kinds = {trained_kind(run) for _, run in found.runs.iterrows()}
+    kind = kinds.pop() if len(kinds) == 1 else "longer"
+    header = ["configuration", f"{kind} after, %", "<=N after, %", "KL, nats per episode"]
+    _print(console, "After training", header, [[name, *after(group)] for name, group in groups.items()], CAPTION)
     first = next(iter(groups.values()))
-    if found.runs.gain.notna().any():
-        header = ["configuration", f"{longer_name} gain, points", "<=N change, points", "gain minus the first's, points"]
-        rows = [[name, *changes(group, first)] for name, group in groups.items()]
-        if len(groups) == 1:
-            header, rows = header[:-1], [row[:-1] for row in rows]
-        console.print(rich_table("Changes", header, rows, CHANGE if len(groups) == 1 else f"{CHANGE} {PAIRED}"))
+    header = ["configuration", f"{kind} gain, points", "<=N change, points", "gain minus the first's, points"]
+    rows = [[name, *changes(group, first)] for name, group in groups.items()]
+    _print(console, "Changes", header, rows, CHANGE if len(groups) == 1 else f"{CHANGE} {PAIRED}")
     console.print(f"Wrote {output}", highlight=False)
+
+
+def _print(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
+    """A table without the columns that nothing stands in; none if that leaves nothing."""
+    filled = [index for index in range(len(header)) if any(row[index] for row in rows)]
+    if len(filled) > 1:
+        cells = [[row[index] for index in filled] for row in rows]
+        console.print(rich_table(title, [header[index] for index in filled], cells, caption))
 
 
 def _lines(configuration: str, runs: pd.DataFrame) -> str:
@@ -60,7 +65,7 @@ def after(runs: pd.DataFrame) -> list[str]:
     :param runs: the finished ones of a configuration
     """
     cells = []
-    for kind in (_longer(runs), "<=N"):
+    for kind in (trained_kind(runs.iloc[0]), "<=N") if len(runs) else ("", ""):
         values = runs.get(f"after_{kind}", pd.Series(dtype=float)).dropna()
         if len(values) == 1:
             total = int(runs.eval_problems.iloc[0])
@@ -85,8 +90,3 @@ def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     seeds = ours.index.intersection(theirs.index)
     paired = len(seeds) and runs is not first
     return [*cells, f"{paired_difference(ours[seeds], theirs[seeds]):+.1f}" if paired else ""]
-
-
-def _longer(runs: pd.DataFrame) -> str:
-    """The kind of problem that a configuration trains on."""
-    return f"N+{runs.extra_digits.iloc[0]:g}" if len(runs) else ""
