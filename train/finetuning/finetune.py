@@ -102,7 +102,7 @@ def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
         end = folder / AGENT
         if agent.num_timesteps < args.total_timesteps and end.is_file():  # a finished run is extended
             Checkpoints(folder, ".zip").adopt(end, "agent", agent.num_timesteps)
-        agent.set_env(task_of(args).make_env(), force_reset=False)  # type: ignore[arg-type]
+        agent.set_env(task_of(args).make_env(), force_reset=False)
     return agent
 
 
