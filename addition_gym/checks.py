@@ -32,14 +32,13 @@ def whole(name: str, value: int, minimum: int, remedy: str) -> None:
         raise ValueError(f"{name} must be >= {minimum}, but it is {shown(value)}: {remedy}")
 
 
-def one_of(name: str, value: object, choices: Sequence[str | None], error: type[Exception] = ValueError) -> None:
+def one_of(name: str, value: object, choices: Sequence[str | None]) -> None:
     """One of some names.
 
-    :param error: what to raise
-    :raises Exception: if it is not
+    :raises ValueError: if it is not
     """
     if not (value is None or isinstance(value, str)) or value not in choices:
-        raise error(f"{name} must be one of {', '.join(map(str, choices))}, but it is {shown(value)}: choose one of these")
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, but it is {shown(value)}: choose one of these")
 
 
 def check_digits(name: str, value: int) -> None:

@@ -23,6 +23,7 @@ from addition_gym.episode import (
     resolve_max_tokens,
     token_space,
 )
+from addition_gym.picture import picture
 from addition_gym.problems import Distribution, Split
 from addition_gym.vocabulary import PAD_TOKEN_ID, VOCAB_SIZE, decode, encode
 
@@ -85,7 +86,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     - ``split``: ``"all"``, ``"train"`` or ``"test"``; a fixed hash puts one problem in ten into ``"test"``
     - ``reward``: ``"binary"`` or ``"signed"``
     - ``max_tokens``: length of the observation, prompt and completion together; by default the longest solution plus 16
-    - ``render_mode``: None, ``"ansi"`` (``render()`` returns the text so far) or ``"human"`` (it is printed as it grows)
+    - ``render_mode``: None, ``"ansi"`` (``render()`` returns the text so far), ``"rgb_array"`` (a picture of it, for
+      ``RecordVideo``; needs Pillow) or ``"human"`` (it is printed as it grows)
 
     ``env.spec`` and ``gym.make`` take all of them; ``gym.make_vec("ScratchpadAdd-v0", num_envs=64)`` gives the native
     vector environment, whose row i equals this environment seeded with seed + i.
@@ -99,7 +101,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     * v0: initial version
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 30}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human", "rgb_array"], "render_fps": 30}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -109,13 +111,12 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         split: Split = "all",
         reward: Reward = "binary",
         max_tokens: int | None = None,
-        render_mode: Literal["ansi", "human"] | None = None,
+        render_mode: Literal["ansi", "human", "rgb_array"] | None = None,
     ):
         self.sampler = make_sampler(digits, distribution, pretrained_digits, split)
         self.failure_reward = failure_reward(reward)
         self.max_tokens = resolve_max_tokens(max_tokens, digits)
-        # SB3 asks every environment id for rgb_array, and takes a TypeError for a no
-        one_of("render_mode", render_mode, (None, *self.metadata["render_modes"]), error=TypeError)
+        one_of("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.render_mode = render_mode
         self.observation_space = token_space(self.max_tokens)  # type: ignore[assignment]
         self.action_space = spaces.Discrete(VOCAB_SIZE)
@@ -185,6 +186,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
         """Which actions are legal, for sb3-contrib: all of them. Bool of shape ``(VOCAB_SIZE,)``."""
         return np.ones(VOCAB_SIZE, dtype=np.bool_)
 
-    def render(self) -> str | None:
-        """The text so far if ``render_mode`` is ``"ansi"``."""
+    def render(self) -> str | npt.NDArray[np.uint8] | None:
+        """The text so far if ``render_mode`` is ``"ansi"``, a picture of it if it is ``"rgb_array"``."""
+        if self.render_mode == "rgb_array":
+            return picture(decode(self._tokens))
         return decode(self._tokens) if self.render_mode == "ansi" else None

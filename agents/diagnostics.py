@@ -6,35 +6,40 @@ from torch import Tensor
 from agents.statistics import MaskedStatistics
 from agents.weighting.shapes import CalibratedPower, calibrate_exponent
 from agents.weighting.token_batch import TokenBatch
-from agents.weighting.weightings import Weighting
+from agents.weighting.weightings import LEAST_KL, Weighting
 
 
-def record_rollout(logger: Logger, tokens: TokenBatch, weights: Tensor, weighting: Weighting, certainty: Tensor) -> None:
+def record_rollout(logger: Logger, tokens: TokenBatch, weights: Tensor, weighting: Weighting, certainty: Tensor) -> float:
     """Log ``objective/*`` of a rollout; everything is over completion tokens only.
 
     - ``certainty_mean``, and its histogram ``certainty`` (in TensorBoard only)
     - ``weight_mean``, ``weight_frac_lt_0.1``
     - ``weight_ess``: ``(sum w)**2 / (M * sum w**2)``, effective sample size as a share of the M tokens (Kish 1965): 1 if all
       weights are equal, 1/M if one token has all the weight
-    - ``kl_share_critical``: share of the KL on the environment's critical tokens, if it reports them
+    - ``kl_share_critical``: share of the KL on the environment's critical tokens, if it reports them, the policy's logits are
+      kept, and there is a KL: its mean is above :data:`agents.weighting.weightings.LEAST_KL`
     - ``kl_exponent_found``: beta, if the weighting calibrates it
 
     :param weights: of the KL, ``(B, T)``
     :param weighting: what made them
     :param certainty: J of the reference, ``(B, T)``
+    :return: ``weight_mean``
     """
-    w, j, kl = weights[tokens.mask], certainty[tokens.mask], tokens.kl[tokens.mask]  # each (M,)
+    w, j = weights[tokens.mask], certainty[tokens.mask]  # each (M,)
+    weight_mean = w.mean().item()
     logger.record("objective/certainty_mean", j.mean().item())
     logger.record("objective/certainty", j.cpu(), exclude=("stdout", "log", "json", "csv"))
-    logger.record("objective/weight_mean", w.mean().item())
+    logger.record("objective/weight_mean", weight_mean)
     logger.record("objective/weight_frac_lt_0.1", (w < 0.1).float().mean().item())
     logger.record("objective/weight_ess", (w.sum() ** 2 / (len(w) * (w**2).sum()).clamp_min(1e-30)).item())
-    if tokens.critical_tokens is not None:
-        critical = tokens.critical_tokens[tokens.mask]
-        logger.record("objective/kl_share_critical", (kl[critical].sum() / kl.sum().clamp_min(1e-30)).item())
+    if tokens.critical_tokens is not None and tokens.old_logits is not None:
+        kl = tokens.kl[tokens.mask].clamp_min(0)  # rounding only
+        if kl.mean() > LEAST_KL:
+            logger.record("objective/kl_share_critical", (kl[tokens.critical_tokens[tokens.mask]].sum() / kl.sum()).item())
     if isinstance(weighting.shape, CalibratedPower):
         found = calibrate_exponent(weighting.signal(tokens)[tokens.mask], weighting.shape.quantile, weighting.shape.weight)
         logger.record("objective/kl_exponent_found", found)
+    return weight_mean
 
 
 def record_update(logger: Logger, statistics: MaskedStatistics, n_episodes: int) -> float:

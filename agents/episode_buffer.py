@@ -45,6 +45,7 @@ class EpisodeBuffer:
     :param gamma: discount
     :param gae_lambda: lambda of generalised advantage estimation
     :param device: where batches are wanted
+    :param keep_old_logits: whether the policy's logits stay; they take as much memory as the reference's
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class EpisodeBuffer:
         gamma: float,
         gae_lambda: float,
         device: torch.device | str = "cpu",
+        keep_old_logits: bool = True,
     ):
         self.n_episodes, self.max_tokens, self.vocab_size = n_episodes, max_tokens, vocab_size
         self.pad_token_id, self.gamma, self.gae_lambda, self.device = pad_token_id, gamma, gae_lambda, device
+        self.keep_old_logits = keep_old_logits
         self.reset()
 
     def reset(self) -> None:
@@ -72,8 +75,9 @@ class EpisodeBuffer:
         )
         self.weights = {slot: np.ones(shape, dtype=np.float32) for slot in SLOTS}
         self.critical_tokens: np.ndarray | None = None
-        self.old_logits, self.reference_logits = (np.zeros((*shape, self.vocab_size), dtype=np.float32) for _ in range(2))
-        self._on_device: list[tuple[np.ndarray, np.ndarray, Tensor, Tensor, Tensor]] = []
+        self.reference_logits = np.zeros((*shape, self.vocab_size), dtype=np.float32)
+        self.old_logits = np.zeros((*shape, self.vocab_size), dtype=np.float32) if self.keep_old_logits else None
+        self._on_device: list[tuple[np.ndarray, np.ndarray, tuple[Tensor, ...]]] = []
 
     def add(
         self,
@@ -99,7 +103,8 @@ class EpisodeBuffer:
         self.mask[episodes, positions] = True
         self.actions[episodes, positions] = actions
         self.rewards[episodes, positions] = rewards
-        self._on_device.append((episodes, positions, values, log_probs, logits))
+        kept = (values, log_probs, logits) if self.keep_old_logits else (values, log_probs)
+        self._on_device.append((episodes, positions, kept))
 
     def mark_critical(self, episode: int, indices: Sequence[int]) -> None:
         """Store which tokens of an episode's text the environment says are critical.
@@ -112,11 +117,11 @@ class EpisodeBuffer:
 
     def fetch(self) -> None:
         """Fetch values, log-probabilities and logits from the device; to be called after the last :meth:`add`."""
-        episodes, positions = (np.concatenate(arrays) for arrays in list(zip(*self._on_device, strict=True))[:2])
-        values, log_probs, logits = (torch.cat(tensors) for tensors in list(zip(*self._on_device, strict=True))[2:])
-        self.values[episodes, positions] = values.cpu().numpy()
-        self.log_probs[episodes, positions] = log_probs.cpu().numpy()
-        self.old_logits[episodes, positions] = logits.cpu().numpy()
+        episodes, positions, kept = zip(*self._on_device, strict=True)
+        where = np.concatenate(episodes), np.concatenate(positions)
+        arrays = [self.values, self.log_probs] + ([] if self.old_logits is None else [self.old_logits])
+        for array, tensors in zip(arrays, zip(*kept, strict=True), strict=True):
+            array[where] = torch.cat(tensors).cpu().numpy()
         self._on_device = []
 
     def compute_returns_and_advantage(self) -> None:
@@ -143,7 +148,7 @@ class EpisodeBuffer:
     def check_finite(self) -> None:
         """:raises FloatingPointError: if anything that an update reads is NaN or infinite"""
         names = ("rewards", "values", "old_logits", "log_probs", "reference_logits", "returns", "advantages")
-        check_finite({name: getattr(self, name) for name in names})
+        check_finite({name: values for name in names if (values := getattr(self, name)) is not None})
 
     def minibatches(self, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """All episodes once, shuffled. :return: rows, ``batch_size`` at a time; the last may be fewer"""
@@ -191,9 +196,10 @@ class EpisodeBuffer:
     def token_batch(self, temperature: float) -> TokenBatch:
         """The whole rollout, as token weights see it. :param temperature: softmax temperature of policy and reference"""
         return TokenBatch(
-            old_logits=self._tensor(self.old_logits),
+            old_logits=None if self.old_logits is None else self._tensor(self.old_logits),
             reference_logits=self._tensor(self.reference_logits),
             actions=self._tensor(self.actions),
+            old_log_prob=self._tensor(self.log_probs),
             advantages=self._tensor(self.advantages),
             mask=self._tensor(self.mask),
             critical_tokens=None if self.critical_tokens is None else self._tensor(self.critical_tokens),

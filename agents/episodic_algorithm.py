@@ -2,19 +2,20 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import maybe_make_env
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from agents.episode_buffer import EpisodeBuffer
 from agents.health import Health
+from agents.progress_bar import TimestepsBar
 from agents.training_state import TrainingState
 from agents.vec_env import VectorEnvAdapter
 from policies.kv_cache import KVCache
@@ -24,8 +25,8 @@ from policies.policy import GPT2Policy
 class EpisodicAlgorithm(OnPolicyAlgorithm):
     """The base class of agents: what SB3 has in ``OnPolicyAlgorithm``, apart from any one loss.
 
-    A subclass sets the attributes below, and has ``_finish_rollout`` and ``train``. An agent resumes as if it had never
-    stopped, bit for bit on one CPU thread::
+    A subclass sets the attributes below, and has ``_setup_buffer``, ``_finish_rollout`` and ``train``. An agent resumes as if
+    it had never stopped, bit for bit on one CPU thread::
 
         agent.save_checkpoint(path)  # between an update and the next rollout, such as in a callback's _on_rollout_start
 
@@ -60,6 +61,48 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
             return VecMonitor(adapted) if monitor_wrapper else adapted
         return OnPolicyAlgorithm._wrap_env(maybe_make_env(env, verbose), verbose, monitor_wrapper)
 
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | io.BufferedIOBase,
+        env: GymEnv | gym.vector.VectorEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """As SB3's, and the observations of ``env`` may be longer or shorter than those that the agent has learned on.
+
+        :raises ValueError: if they are longer than the model has positions, or ``env`` has another vocabulary
+        """
+        if env is not None:
+            env = cls._wrap_env(env)
+            custom_objects = {**(custom_objects or {}), "observation_space": env.observation_space}
+        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+
+    def set_env(self, env: GymEnv | gym.vector.VectorEnv, force_reset: bool = True) -> None:
+        """As SB3's, and the observations may be longer or shorter than before.
+
+        :raises ValueError: if they are longer than the model has positions, or ``env`` has another vocabulary
+        """
+        env = self._wrap_env(env, self.verbose)
+        resized = env.observation_space != self.observation_space
+        if resized and env.num_envs == self.n_envs and env.action_space == self.action_space:
+            self.policy.set_observation_space(env.observation_space)
+            self.observation_space = env.observation_space
+            self._cache = None
+        super().set_env(env, force_reset)
+        if resized or not hasattr(self, "rollout_buffer"):
+            self._setup_buffer()
+
+    def _setup_buffer(self) -> None:
+        """Make ``rollout_buffer`` for the environment; there is none without one.
+
+        :raises ValueError: if it would not fit into memory
+        """
+        raise NotImplementedError
+
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: EpisodeBuffer, n_rollout_steps: int
     ) -> bool:
@@ -83,6 +126,7 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
         if not self._play_episodes(env, callback, rollout_buffer):
             return False
         self.health.after_rollout(list(self.ep_success_buffer or [])[-self.n_episodes :])
+        self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)  # as SB3 does, but before the update
         self._finish_rollout(rollout_buffer)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -160,6 +204,7 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
         ``np_random``, as Gymnasium's environments do, in this process (not in a ``SubprocVecEnv``).
 
         :param path: of the zip file, or an open binary file
+        :raises ValueError: if the agent has no environment, or has not begun to learn
         :raises AttributeError: if the lanes have no ``np_random``
         """
         self.training_state = TrainingState.of(self)
@@ -197,6 +242,14 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
         self.start_time -= round(self.seconds_learned * 1e9)
         self._num_timesteps_at_start = 0
         return result
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """As SB3's, with a progress bar that leaves out the steps of idle lanes."""
+        if progress_bar:
+            callbacks = callback if isinstance(callback, list) else [callback]
+            given = [each if isinstance(each, BaseCallback) else ConvertCallback(each) for each in callbacks]
+            callback = CallbackList([*given, TimestepsBar()])
+        return super()._init_callback(callback)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """As SB3's, but never below 0: the last rollout ends with its last episode, beyond ``total_timesteps``."""

@@ -1,6 +1,7 @@
 """Whether training is sound: NaN and infinity stop it, and there is one warning when something drifts out of bounds."""
 
-import warnings
+import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +18,14 @@ without any penalty, when the model had forgotten much."""
 MAX_APPROX_KL = 0.1
 """``train/approx_kl``, the mean of ``r - 1 - log r`` with r the ratio of new and old policy, above which clipping does not keep
 the two close. The largest of the runs in results/store was 0.02."""
+MIN_WEIGHT = 1e-3
+"""Mean weight of the KL below which there is no penalty to speak of. The smallest of the runs in results/store was 0.15."""
 PATIENCE = 10
 """Rollouts in a row without any success, after which there probably is no signal to learn from."""
+
+_LOG = logging.getLogger(__name__)
+_PART = 2**24
+"""How many numbers are looked at together: looking takes as much memory as they do."""
 
 
 def check_finite(terms: Mapping[str, np.ndarray | Tensor | float]) -> None:
@@ -30,7 +37,7 @@ def check_finite(terms: Mapping[str, np.ndarray | Tensor | float]) -> None:
     found = []
     for name, values in terms.items():
         tensor = torch.as_tensor(values)
-        broken = int((~tensor.isfinite()).sum())
+        broken = sum(int((~part.isfinite()).sum()) for part in tensor.flatten().split(_PART))
         if broken:
             found.append(f"{name} = {tensor.item()}" if tensor.numel() == 1 else f"{name} ({broken} of {tensor.numel()})")
     if found:
@@ -40,16 +47,19 @@ def check_finite(terms: Mapping[str, np.ndarray | Tensor | float]) -> None:
         )
 
 
-def clip_gradients(optimizer: torch.optim.Optimizer, max_grad_norm: float, statistics: MaskedStatistics) -> dict[str, Tensor]:
+def clip_gradients(
+    optimizer: torch.optim.Optimizer, max_grad_norm: float | None, statistics: MaskedStatistics
+) -> dict[str, Tensor]:
     """Clip the gradient of every parameter group, if it is finite; that takes one look at the device.
 
     :param optimizer: its groups have names
-    :param max_grad_norm: largest norm of the gradient of a group
+    :param max_grad_norm: largest norm of the gradient of a group; None for any
     :param statistics: of the terms of the loss, which an error names
     :return: the norms before clipping, by group
     :raises FloatingPointError: if a gradient is not finite; the weights are as they were
     """
-    norms = {group["name"]: clip_grad_norm_(group["params"], max_grad_norm) for group in optimizer.param_groups}
+    largest = math.inf if max_grad_norm is None else max_grad_norm
+    norms = {group["name"]: clip_grad_norm_(group["params"], largest) for group in optimizer.param_groups}
     if not torch.stack(list(norms.values())).isfinite().all():
         check_finite({**statistics.means(), **{f"gradient of the {name} group": norm for name, norm in norms.items()}})
     return norms
@@ -57,7 +67,10 @@ def clip_gradients(optimizer: torch.optim.Optimizer, max_grad_norm: float, stati
 
 @dataclass
 class Health:
-    """Which warnings an agent has given. It is saved with the agent, so that a resumed run does not repeat them."""
+    """Which warnings an agent has given, to the logger ``agents.health``, which prints them unless told otherwise.
+
+    It is saved with the agent, so that a resumed run does not repeat them.
+    """
 
     without_success: int = 0
     """Rollouts in a row."""
@@ -74,6 +87,21 @@ class Health:
                 "success",
                 f"no episode of the last {PATIENCE} rollouts has been a success, so there is hardly anything to learn from: "
                 "try easier problems, a better pre-trained model, more n_episodes, a smaller kl_coef or ent_coef > 0",
+            )
+
+    def after_weighting(self, weight_mean: float, kl_coef: float, weighting: object) -> None:
+        """Warn if the weights leave nothing of the KL penalty.
+
+        :param weight_mean: of the KL, over the rollout
+        :param kl_coef: coefficient of the penalty
+        :param weighting: what made the weights
+        """
+        if kl_coef > 0 and abs(weight_mean) < MIN_WEIGHT:
+            self._say(
+                "weight",
+                f"objective/weight_mean is {weight_mean:.3g}, below {MIN_WEIGHT}: the KL penalty is as good as off although "
+                f"kl_coef is {kl_coef:g}, because of {weighting}; lower kl_exponent or certainty_temperature, or use "
+                "weighting='calibrated'",
             )
 
     def after_update(self, means: Mapping[str, float], parameters: Iterable[Tensor]) -> None:
@@ -101,4 +129,4 @@ class Health:
     def _say(self, topic: str, message: str) -> None:
         if topic not in self.said:
             self.said.add(topic)
-            warnings.warn(message, stacklevel=3)
+            _LOG.warning(message)

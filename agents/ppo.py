@@ -18,8 +18,9 @@ from agents.episodic_algorithm import EpisodicAlgorithm
 from agents.health import Health, check_finite, clip_gradients
 from agents.kl_controller import AdaptiveKLCoef
 from agents.losses import Certainty, KLEstimator, check_kl_estimator, clipped_surrogate, kl_per_token, kl_reward
+from agents.memory import ALWAYS_KEPT, check_memory, logits_bytes
 from agents.statistics import MaskedStatistics
-from agents.weighting import SLOTS, ReferenceCertainty, TokenWeights, WeightingName, named_weighting
+from agents.weighting import SLOTS, ReferenceCertainty, TokenWeights, WeightingName, named_weighting, none
 from policies.checks import above, at_least, between, one_of, whole
 from policies.policy import GPT2Policy, entropy
 
@@ -32,7 +33,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
     penalty thus vanishes on critical tokens, where the reference is unsure, and stays everywhere else.
 
     :param policy: ``"GPT2Policy"`` or a subclass of :class:`policies.GPT2Policy`
-    :param env: a token-level environment: a Gymnasium environment or its id, a Gymnasium ``VectorEnv`` or an SB3 ``VecEnv``
+    :param env: a token-level environment: a Gymnasium environment or its id, a Gymnasium ``VectorEnv`` or an SB3 ``VecEnv``;
+        the logits of a rollout, ``n_episodes * T * V`` numbers, must fit into memory
     :param learning_rate: of the language model; a number, or a function of the remaining progress (1 to 0)
     :param value_learning_rate: of the value head, likewise; None for the same as ``learning_rate``
     :param n_episodes: episodes of a rollout, a multiple of the number of lanes
@@ -46,13 +48,13 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
     :param normalize_advantage: whether to normalise advantages, over all tokens of a rollout
     :param ent_coef: entropy coefficient
     :param vf_coef: coefficient of the value loss (mean squared error)
-    :param max_grad_norm: largest norm of the gradient, of the language model and of the value head each
-    :param kl_coef: coefficient of the KL penalty, >= 0
+    :param max_grad_norm: largest norm of the gradient, of the language model and of the value head each; None for any
+    :param kl_coef: coefficient of the KL penalty, >= 0; a number, or a function of the remaining progress
     :param kl_exponent: beta >= 0, how strongly certainty prioritises; 0 is the standard penalty
     :param kl_estimator: ``"full"``, ``"k2"``, ``"k3"`` or ``"rk3"``; see :func:`agents.losses.kl_per_token`
     :param kl_in: ``"loss"``, or ``"reward"`` for a penalty on the reward of every token instead, as in TRL's PPO; see
         :func:`agents.losses.kl_reward`
-    :param kl_target: KL to the reference of an episode, in nats, that ``kl_coef`` adapts to; None keeps it as it is. See
+    :param kl_target: KL to the reference of an episode, in nats, that a number ``kl_coef`` adapts to; None keeps it. See
         :class:`agents.kl_controller.AdaptiveKLCoef`
     :param weighting: what weights the tokens in the terms of the loss: a name of :func:`agents.weighting.named_weighting`
         (``"prioritized"`` is the paper), or a :class:`agents.weighting.TokenWeights`, which ignores ``kl_exponent``
@@ -86,8 +88,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         normalize_advantage: bool = True,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
-        kl_coef: float = 2.0,
+        max_grad_norm: float | None = 0.5,
+        kl_coef: float | Schedule = 2.0,
         kl_exponent: float = 150.0,
         kl_estimator: KLEstimator = "full",
         kl_in: Literal["loss", "reward"] = "loss",
@@ -103,6 +105,11 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ):
+        if env is None and _init_setup_model:
+            raise ValueError(
+                "env must be a token-level environment or its id, but it is None: pass one; only a saved agent can do without, "
+                "by PrioritizedKLPPO.load(path)"
+            )
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -112,7 +119,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             gae_lambda=gae_lambda,
             ent_coef=ent_coef,
             vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
+            max_grad_norm=max_grad_norm,  # type: ignore[arg-type]
             use_sde=False,
             sde_sample_freq=-1,
             stats_window_size=stats_window_size,
@@ -140,7 +147,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             weighting = named_weighting(weighting, kl_exponent, certainty, certainty_temperature)
         self.weighting = weighting
         self._check_kl_in()
-        self.kl_controller = None if kl_target is None else AdaptiveKLCoef(kl_coef, kl_target)
+        self.kl_controller = None if kl_target is None else self._make_kl_controller(kl_target)
         self.health = Health()
         if _init_setup_model:
             self._setup_model()
@@ -160,7 +167,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
                 at_least(name, value, 0, "0 switches it off", finite=True)
         for name in ("gamma", "gae_lambda"):
             between(name, getattr(self, name), 0, 1, "1 suits a terminal reward")
-        above("max_grad_norm", self.max_grad_norm)
+        if self.max_grad_norm is not None:
+            above("max_grad_norm", self.max_grad_norm, remedy="None leaves the gradient as it is")
         above("certainty_temperature", self.certainty_temperature)
         one_of("certainty", self.certainty, get_args(Certainty))
         check_kl_estimator(self.kl_estimator)
@@ -172,6 +180,21 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
                 f"weighting must weight the KL by the state alone with kl_in='reward', but {self.weighting.kl.signal} depends "
                 "on the action and perhaps its advantage, which follows from the reward: use kl_in='loss'"
             )
+
+    def _make_kl_controller(self, kl_target: float) -> AdaptiveKLCoef:
+        if callable(self.kl_coef):
+            raise ValueError(
+                f"kl_coef must be a number with kl_target, which adapts it, but it is {self.kl_coef!r}: leave out one of them"
+            )
+        return AdaptiveKLCoef(self.kl_coef, kl_target)
+
+    def _current_kl_coef(self) -> float:
+        """The coefficient that a rollout and its update go by."""
+        if not callable(self.kl_coef):
+            return self.kl_coef
+        kl_coef = float(self.kl_coef(self._current_progress_remaining))
+        at_least("kl_coef", kl_coef, 0, "let its function return such numbers", finite=True)
+        return kl_coef
 
     def _setup_model(self) -> None:
         if self.n_episodes % self.n_envs:
@@ -192,24 +215,31 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         # What rebuilds the policy from the state_dict alone: the pre-trained folder may be gone when the agent is loaded.
         rebuild = {"pretrained": None, "config": policy.language_model.config.to_dict()}
         self.policy_kwargs = {**self.policy_kwargs, **rebuild}
+        if self.env is not None:
+            self._setup_buffer()
+
+    def _setup_buffer(self) -> None:
         assert isinstance(self.action_space, spaces.Discrete)
+        shape = (self.n_episodes, self.policy.max_tokens, int(self.action_space.n))
+        keep_old_logits = self.weighting.reads_old_logits or logits_bytes(*shape) <= ALWAYS_KEPT
+        check_memory(*shape, keep_old_logits)
         self.rollout_buffer = EpisodeBuffer(
-            self.n_episodes,
-            policy.max_tokens,
-            int(self.action_space.n),
-            policy.pad_token_id,
+            *shape,
+            self.policy.pad_token_id,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             device=self.device,
+            keep_old_logits=keep_old_logits,
         )
 
     def _finish_rollout(self, buffer: EpisodeBuffer) -> None:
         """Compute, once per rollout, what the update reads: reference logits, returns, advantages and token weights."""
         for batch in buffer.batches(np.arange(self.n_episodes), self.max_batch_tokens):
             buffer.put(buffer.reference_logits, batch, self.policy.reference_logits(batch.tokens, batch.mask))
+        kl_coef = self._current_kl_coef()
         if self.kl_in == "reward":
             tokens = buffer.token_batch(self.policy.temperature)
-            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, self.weighting.kl(tokens), self.kl_coef)
+            penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, self.weighting.kl(tokens), kl_coef)
             buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
         buffer.compute_returns_and_advantage()
         buffer.check_finite()
@@ -221,7 +251,9 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         check_finite({f"weights of the {slot} term": weights for slot, weights in buffer.weights.items()})
         kl_weights = torch.as_tensor(buffer.weights["kl"], device=self.device)
         certainty = ReferenceCertainty(self.certainty, self.certainty_temperature)(tokens)
-        record_rollout(self.logger, tokens, kl_weights, self.weighting.kl, certainty)
+        weight_mean = record_rollout(self.logger, tokens, kl_weights, self.weighting.kl, certainty)
+        if self.weighting.kl != none():  # which is meant
+            self.health.after_weighting(weight_mean, kl_coef, self.weighting.kl)
 
     def train(self) -> None:
         """Update policy and value head from a finished rollout; log SB3's ``train/*`` and ``objective/*`` of the reference."""
@@ -246,7 +278,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         self.health.after_update(statistics.means(), self.policy.parameters())
         self._n_updates += self.n_epochs
         kl = record_update(self.logger, statistics, self.n_episodes)
-        self.logger.record("objective/kl_coef", self.kl_coef)
+        self.logger.record("objective/kl_coef", self._current_kl_coef())
         self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
@@ -269,7 +301,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         kl_loss = (batch.weights["kl"] * kl).mean()
         loss = policy_loss + self.vf_coef * value_loss + self.ent_coef * entropy_loss
         if self.kl_in == "loss":
-            loss = loss + self.kl_coef * kl_loss
+            loss = loss + self._current_kl_coef() * kl_loss
 
         n_tokens = len(batch.actions)
         log_ratio = (log_prob - batch.old_log_prob).detach()

@@ -28,8 +28,13 @@ class TrainingState:
 
     @classmethod
     def of(cls, agent: OnPolicyAlgorithm) -> Self:
-        """The state now. :raises ValueError: if the agent has no environment"""
+        """The state now. :raises ValueError: if the agent has no environment, or has not begun to learn"""
         env = _env_of(agent)
+        if not hasattr(agent, "_logger"):
+            raise ValueError(
+                "a checkpoint must be of an agent that has begun to learn, but this one has no logger yet: call learn first, "
+                "or save it with save"
+            )
         return cls(
             random.getstate(),
             np.random.get_state(),

@@ -98,6 +98,11 @@ class GPT2Policy(ActorCriticPolicy):
         between("pad_token_id", pad_token_id, 0, vocab_size, "pass the environment's padding token", ends="[)")
         for width in value_net_arch:
             at_least("each width of value_net_arch", width, 1, "pass () for a linear head")
+        if pretrained is not None and not isinstance(pretrained, str | Path):
+            raise TypeError(
+                f"pretrained must be 'tiny' or a folder, but it is a {type(pretrained).__name__}: write a model to a folder "
+                "with policies.model_files.save_gpt2(model, folder) first"
+            )
         self.max_tokens = max_tokens
         self.value_net_arch = tuple(value_net_arch)
         self.detach_value = detach_value
@@ -110,6 +115,7 @@ class GPT2Policy(ActorCriticPolicy):
             if config is not None
             else gpt2_config(vocab_size, max_tokens, n_layer, n_head, n_embd, pad_token_id)
         )
+        _check_positions(max_tokens, self._config.n_positions)
         super().__init__(
             observation_space,
             action_space,
@@ -151,6 +157,16 @@ class GPT2Policy(ActorCriticPolicy):
             optimizer_class=self.optimizer_class,
             optimizer_kwargs=self.optimizer_kwargs,
         )
+
+    def set_observation_space(self, observation_space: spaces.Space) -> None:
+        """Read longer or shorter texts; the model stays as it is.
+
+        :param observation_space: ``Box(0, V - 1, (max_tokens,))`` of integers
+        :raises TypeError, ValueError: if it is not one, or if it has more tokens than the model has positions
+        """
+        _, max_tokens = _token_shape(observation_space, self.action_space)
+        _check_positions(max_tokens, self.language_model.config.n_positions)
+        self.observation_space, self.max_tokens = observation_space, max_tokens
 
     def train(self, mode: bool = True) -> "GPT2Policy":
         """As ``nn.Module.train``, except that the reference stays in eval mode."""
@@ -242,10 +258,11 @@ class GPT2Policy(ActorCriticPolicy):
         :return: actions, and the state for the next call
         """
         del episode_start
-        self.set_training_mode(False)
+        if self.training:  # to walk through all modules takes as long as a token of a small model
+            self.set_training_mode(False)
         obs, vectorized = self.obs_to_tensor(observation)
         assert isinstance(obs, Tensor)
-        cache = self.make_cache(len(obs)) if state is None or state.shape[0] != len(obs) else state
+        cache = self.make_cache(len(obs)) if state is None or state.shape != (len(obs), self.max_tokens) else state
         actions = self.decode(obs.cpu().numpy(), cache, deterministic).actions.cpu().numpy()
         return (actions if vectorized else actions[0]), cache
 
@@ -309,3 +326,12 @@ def _token_shape(observation_space: spaces.Space, action_space: spaces.Space) ->
             "pad texts right into a Box(0, V - 1, (max_tokens,))"
         )
     return vocab_size, observation_space.shape[0]
+
+
+def _check_positions(max_tokens: int, n_positions: int) -> None:
+    """:raises ValueError: if texts may be longer than a model's position table"""
+    if max_tokens > n_positions:
+        raise ValueError(
+            f"observation_space must have at most the model's {n_positions} positions, but it has {max_tokens} tokens: use an "
+            "environment with shorter texts, or a model that was pre-trained with more positions"
+        )

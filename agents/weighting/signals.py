@@ -2,7 +2,8 @@
 
 A signal maps a :class:`agents.weighting.TokenBatch` to ``(B, T)``; what it returns outside the mask does not matter.
 It says whether it depends on the action that was sampled, or on the state alone, because only the latter may weight the KL
-(:class:`agents.weighting.TokenWeights`).
+(:class:`agents.weighting.TokenWeights`). It may also say that it does not read the policy's logits, so that they need not be
+kept.
 """
 
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ import torch
 from torch import Tensor
 
 from agents.losses import Certainty, certainty_of
-from agents.weighting.token_batch import TokenBatch
+from agents.weighting.token_batch import TokenBatch, by_episode
 from policies.checks import above, one_of
-from policies.policy import entropy
 
 
 class Signal(Protocol):
-    """A number for every token."""
+    """A number for every token.
+
+    One that reads neither ``old_logits`` nor what is made of them (``old_log_probs``, ``entropy``, ``kl``) may have
+    ``reads_old_logits = False`` beside ``action_dependent``: with a large vocabulary they are only kept for those that do.
+    """
 
     @property
     def action_dependent(self) -> bool:
@@ -34,6 +38,7 @@ class Constant:
 
     value: float
     action_dependent: ClassVar[bool] = False
+    reads_old_logits: ClassVar[bool] = False
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         return torch.full_like(batch.advantages, self.value)
@@ -51,13 +56,14 @@ class ReferenceCertainty:
     certainty: Certainty = "negentropy"
     temperature: float = 1.0
     action_dependent: ClassVar[bool] = False
+    reads_old_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         one_of("certainty", self.certainty, get_args(Certainty))
         above("temperature", self.temperature, remedy="pass 1.0 to leave the softmax as it is")
 
     def __call__(self, batch: TokenBatch) -> Tensor:
-        return certainty_of(batch.reference_logits, self.certainty, self.temperature)
+        return by_episode(lambda logits: certainty_of(logits, self.certainty, self.temperature), batch.reference_logits)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class PolicyEntropy:
     action_dependent: ClassVar[bool] = False
 
     def __call__(self, batch: TokenBatch) -> Tensor:
-        return entropy(batch.old_log_probs)
+        return batch.entropy
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class NotCritical:
     """
 
     action_dependent: ClassVar[bool] = False
+    reads_old_logits: ClassVar[bool] = False
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         if batch.critical_tokens is None:
@@ -103,6 +110,7 @@ class Probability:
     """pi(a|s) of the sampled token."""
 
     action_dependent: ClassVar[bool] = True
+    reads_old_logits: ClassVar[bool] = False
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         return batch.old_log_prob.exp()
@@ -113,6 +121,7 @@ class Surprisal:
     """``-log pi(a|s)`` of the sampled token, in nats."""
 
     action_dependent: ClassVar[bool] = True
+    reads_old_logits: ClassVar[bool] = False
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         return -batch.old_log_prob
@@ -126,6 +135,7 @@ class Covariance:
     """
 
     action_dependent: ClassVar[bool] = True
+    reads_old_logits: ClassVar[bool] = False
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         log_prob, advantages = batch.old_log_prob, batch.advantages
@@ -137,6 +147,7 @@ class Delight:
     """Advantage times surprisal, ``-A log pi(a|s)`` (arXiv:2603.14608): high for rare successes, low for rare failures."""
 
     action_dependent: ClassVar[bool] = True
+    reads_old_logits: ClassVar[bool] = False
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         return -batch.advantages * batch.old_log_prob

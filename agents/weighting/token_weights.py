@@ -63,6 +63,11 @@ class TokenWeights:
                 "allow_action_dependent=True"
             )
 
+    @property
+    def reads_old_logits(self) -> bool:
+        """Whether one of them reads the policy's logits."""
+        return any(getattr(self, slot).reads_old_logits for slot in SLOTS)
+
 
 def dual_token(quantile: float = 0.8, clip_factor: float = 2.5) -> TokenWeights:
     """Archer (arXiv:2507.15778): tokens of high entropy are free of KL and have a wider clip range.

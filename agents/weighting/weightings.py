@@ -14,7 +14,8 @@ from policies.checks import one_of
 
 Normalization = Literal["none", "mean_one", "match_uniform"]
 
-_LEAST_KL = 1e-6  # nats per token; below, a float32 KL is mostly rounding
+LEAST_KL = 1e-6
+"""In nats per token. A mean KL below it, in float32, is mostly rounding."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Weighting:
         """Whether the weight of a token depends on the action sampled there, rather than on the state alone."""
         return self.signal.action_dependent
 
+    @property
+    def reads_old_logits(self) -> bool:
+        """Whether the policy's logits must be kept for it; so they are for a signal that does not say."""
+        return self.normalization == "match_uniform" or getattr(self.signal, "reads_old_logits", True)
+
     @torch.no_grad()
     def __call__(self, batch: TokenBatch) -> Tensor:
         """:param batch: the rollout :return: ``(B, T)``"""
@@ -57,7 +63,7 @@ class Weighting:
         if self.normalization == "match_uniform":
             kl = batch.kl[batch.mask]
             weighted_kl = (weights[batch.mask] * kl).mean()
-            if weighted_kl > _LEAST_KL:
+            if weighted_kl > LEAST_KL:
                 return weights * (kl.mean() / weighted_kl)
         mean = weights[batch.mask].mean()
         return weights / mean if mean > 0 else weights

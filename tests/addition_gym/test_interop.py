@@ -1,10 +1,12 @@
 """Code that knows Gymnasium, and nothing of this project but its name, runs on the task."""
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
+from gymnasium.wrappers import RecordEpisodeStatistics, RecordVideo, TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as RecordVectorEpisodeStatistics
 from sb3_contrib.common.maskable.utils import get_action_masks
 from stable_baselines3 import PPO
@@ -98,9 +100,21 @@ def test_sb3_contrib_finds_the_action_masks():
 
 
 def test_sb3_makes_the_environment_from_its_name():
-    """SB3 asks for ``render_mode="rgb_array"`` first, and falls back on a TypeError."""
-    assert make_vec_env("ScratchpadAdd-v0", n_envs=2, seed=0).reset().shape[0] == 2
-    assert PPO("MlpPolicy", "ScratchpadAdd-v0", n_steps=8, batch_size=8, device="cpu").action_space.n == 41
+    """SB3 asks for ``render_mode="rgb_array"``; an environment without it makes Gymnasium warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert make_vec_env("ScratchpadAdd-v0", n_envs=2, seed=0).reset().shape[0] == 2
+        assert PPO("MlpPolicy", "ScratchpadAdd-v0", n_steps=8, batch_size=8, device="cpu").action_space.n == 41
+
+
+def test_a_video_of_an_episode(tmp_path):
+    pytest.importorskip("moviepy")
+    env = RecordVideo(gym.make("ScratchpadAdd-v0", digits=2, render_mode="rgb_array"), str(tmp_path), lambda episode: True)
+    env.reset(seed=0, options={"operands": (12, 9)})
+    write(env, addition_gym.solution(12, 9))
+    env.close()
+    (video,) = tmp_path.glob("*.mp4")
+    assert video.stat().st_size > 1000
 
 
 def test_episode_statistics_of_one_environment():

@@ -34,4 +34,5 @@ def random_batch(
         actions[row, taken] = torch.randint(V, (length,), generator=generator)
         advantages[row, taken] = torch.randn(length, generator=generator)
         critical_tokens[row, taken] = torch.rand(length, generator=generator) < 0.3
-    return TokenBatch(old_logits, reference_logits, actions, advantages, mask, critical_tokens, temperature)
+    old_log_prob = torch.log_softmax(old_logits / temperature, dim=-1).gather(-1, actions[..., None])[..., 0]
+    return TokenBatch(old_logits, reference_logits, actions, old_log_prob, advantages, mask, critical_tokens, temperature)

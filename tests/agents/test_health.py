@@ -1,7 +1,7 @@
 """A NaN stops training before it reaches the weights, and what is out of bounds is said once."""
 
+import logging
 import math
-import warnings
 
 import pytest
 import torch
@@ -9,11 +9,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import PrioritizedKLPPO
-from agents.health import MAX_APPROX_KL, MAX_KL, PATIENCE, Health, check_finite
+from agents.health import MAX_APPROX_KL, MAX_KL, MIN_WEIGHT, PATIENCE, Health, check_finite
 from agents.weighting.signals import Constant
 from agents.weighting.token_weights import TokenWeights
 from agents.weighting.weightings import Weighting
-from tests.agents.test_ppo import make_agent
+from tests.agents.test_ppo import learn, make_agent
 from tests.token_env import RepeatEnv
 
 
@@ -118,37 +118,56 @@ def means(kl: float = 0.0, approx_kl: float = 0.0) -> dict[str, float]:
     ("out_of_bounds", "message"),
     [(means(kl=1.01 * MAX_KL), "raise kl_coef"), (means(approx_kl=1.01 * MAX_APPROX_KL), "lower learning_rate or n_epochs")],
 )
-def test_out_of_bounds_is_said_once(out_of_bounds: dict[str, float], message: str) -> None:
+def test_out_of_bounds_is_said_once(out_of_bounds: dict[str, float], message: str, caplog) -> None:
     health, parameters = Health(), [torch.ones(2)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        health.after_update(means(MAX_KL, MAX_APPROX_KL), parameters)
-    with pytest.warns(UserWarning, match=message) as found:
+    health.after_update(means(MAX_KL, MAX_APPROX_KL), parameters)
+    assert not caplog.messages
+    for _ in range(2):
         health.after_update(out_of_bounds, parameters)
-    assert len(found) == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        health.after_update(out_of_bounds, parameters)
+        (said,) = caplog.messages
+        assert message in said
 
 
-def test_no_success_is_said_once_if_it_lasts() -> None:
+def test_no_success_is_said_once_if_it_lasts(caplog) -> None:
     health = Health()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for _ in range(3):
-            for _ in range(PATIENCE - 1):
-                health.after_rollout([False, False])
-            health.after_rollout([False, True])
-        for _ in range(2 * PATIENCE):
-            health.after_rollout([])  # the environment does not tell
+    for _ in range(3):
         for _ in range(PATIENCE - 1):
-            health.after_rollout([False])
-    with pytest.warns(UserWarning, match=f"no episode of the last {PATIENCE} rollouts has been a success"):
+            health.after_rollout([False, False])
+        health.after_rollout([False, True])
+    for _ in range(2 * PATIENCE):
+        health.after_rollout([])  # the environment does not tell
+    for _ in range(PATIENCE - 1):
         health.after_rollout([False])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for _ in range(2 * PATIENCE):
-            health.after_rollout([False])
+    assert not caplog.messages
+    for _ in range(2 * PATIENCE):
+        health.after_rollout([False])
+        (said,) = caplog.messages
+        assert f"no episode of the last {PATIENCE} rollouts has been a success" in said
+
+
+def test_a_penalty_that_its_weights_switch_off_is_said_once(caplog) -> None:
+    """On the reference of random weights certainty is near 0, and its power nothing."""
+    agent = make_agent(kl_coef=5.0, kl_exponent=4.0)
+    row = learn(agent, 1)[0]
+    learn(agent, 1)
+    (said,) = caplog.messages
+    assert 0 < row["objective/weight_mean"] < MIN_WEIGHT
+    assert said.startswith(f"objective/weight_mean is {row['objective/weight_mean']:.3g}, below")
+    assert all(word in said for word in ("off although kl_coef is 5", "exponent=4.0", "lower kl_exponent"))
+
+
+@pytest.mark.parametrize("settings", [dict(kl_coef=0.0), dict(weighting="none"), dict(kl_exponent=0.0)])
+def test_a_penalty_that_is_wanted_or_not_wanted_is_not_spoken_of(settings: dict, caplog) -> None:
+    learn(make_agent(**settings), 2)
+    assert not caplog.messages
+
+
+def test_what_is_said_shows_no_line_of_source(capfd, monkeypatch) -> None:
+    """As in a script that has not set up logging, where pytest's handlers are not."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    Health().after_update(means(kl=1.0), [torch.ones(2)])
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("objective/kl_per_token is 1, above")
 
 
 class Told(RepeatEnv):
@@ -175,14 +194,14 @@ class Count(BaseCallback):
         self.left -= 1
 
 
-def test_a_run_without_success_warns_and_a_saved_agent_remembers(tmp_path) -> None:
+def test_a_run_without_success_warns_and_a_saved_agent_remembers(tmp_path, caplog) -> None:
     env = DummyVecEnv([Told] * 4)
-    agent = make_agent(env, n_episodes=4)
+    agent = make_agent(env, n_episodes=4, kl_exponent=0.0)
     agent.learn(10_000, callback=Count(PATIENCE - 1))
     agent.save(tmp_path / "agent")
     agent = PrioritizedKLPPO.load(tmp_path / "agent", env=env)
-    with pytest.warns(UserWarning, match="try easier problems"):
-        agent.learn(10_000, callback=Count(1))
+    agent.learn(10_000, callback=Count(1))
+    assert "try easier problems" in "".join(caplog.messages)
     agent.save(tmp_path / "agent")
     agent = PrioritizedKLPPO.load(tmp_path / "agent", env=env)
     assert (agent.health.without_success, agent.health.said) == (PATIENCE, {"success"})
@@ -198,9 +217,6 @@ def test_successes_of_a_run_are_seen(monkeypatch) -> None:
     assert agent.health.without_success == 2
 
 
-def test_a_run_that_leaves_its_reference_warns() -> None:
-    agent = make_agent(learning_rate=0.1, kl_coef=0.0)
-    with pytest.warns(UserWarning, match="above") as found:
-        agent.learn(2000)
-    said = [str(warning.message).split(" ")[0] for warning in found]
-    assert sorted(said) == ["objective/kl_per_token", "train/approx_kl"]
+def test_a_run_that_leaves_its_reference_warns(caplog) -> None:
+    make_agent(learning_rate=0.1, kl_coef=0.0).learn(2000)
+    assert sorted(message.split(" ")[0] for message in caplog.messages) == ["objective/kl_per_token", "train/approx_kl"]

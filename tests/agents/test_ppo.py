@@ -317,15 +317,27 @@ def test_value_head_has_its_own_learning_rate() -> None:
         (dict(learning_rate=float("inf")), ValueError, "learning_rate must be >= 0 and finite"),
         (dict(value_learning_rate=-1.0), ValueError, "value_learning_rate must be >= 0"),
         (dict(policy_kwargs=dict(value_net_arch=(0,))), ValueError, "value_net_arch must .*>= 1"),
+        (dict(kl_coef="2"), TypeError, "kl_coef must be a number, but it is '2'"),
+        (dict(kl_coef=lambda progress: progress, kl_target=0.5), ValueError, "kl_coef must be a number with kl_target"),
         (dict(max_grad_norm=0.0), ValueError, "max_grad_norm must be > 0"),
         (dict(certainty_temperature=0.0), ValueError, "certainty_temperature must be > 0"),
         (dict(gamma=1.5), ValueError, r"gamma must lie in \[0, 1\]"),
         (dict(policy_kwargs=dict(pretrained="nowhere")), ValueError, "pretrained must be 'tiny' or the folder of a model"),
+        (
+            dict(policy_kwargs=dict(pretrained=torch.nn.Linear(2, 2))),
+            TypeError,
+            "pretrained must be 'tiny' or a folder, but it is a Linear: write a model",
+        ),
     ],
 )
 def test_bad_arguments(kwargs, error, message) -> None:
     with pytest.raises(error, match=message):
         make_agent(**kwargs)
+
+
+def test_no_environment() -> None:
+    with pytest.raises(ValueError, match="env must be a token-level environment or its id, but it is None"):
+        PrioritizedKLPPO("GPT2Policy", None)
 
 
 @pytest.mark.slow

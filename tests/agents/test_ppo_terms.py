@@ -1,19 +1,23 @@
 """Terms of the loss beyond the default: A2C, pieces of a minibatch, KL in the reward, the adaptive coefficient, weights."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import PrioritizedKLPPO
+from agents.episode_buffer import EpisodeBuffer
 from agents.weighting.signals import Surprisal
 from agents.weighting.token_weights import TokenWeights
 from agents.weighting.weightings import Weighting, none
 from policies import GPT2Policy
-from tests.agents.test_ppo import SIZE, learn, make_agent, reference_copy_of_a_sharp_model
+from tests.agents.test_ppo import SIZE, Record, learn, make_agent, reference_copy_of_a_sharp_model
 from tests.token_env import PAD, RepeatEnv
 
 
@@ -124,6 +128,70 @@ def test_kl_coefficient_adapts_and_is_saved(tmp_path) -> None:
         assert loaded.kl_coef == agent.kl_coef == loaded.kl_controller.kl_coef
 
 
+def schedule(progress: float) -> float:
+    return 0.5 + 2 * progress
+
+
+class Remember(BaseCallback):
+    """How many timesteps were done when the updates began, and the rewards they learned from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timesteps: list[int] = []
+        self.buffers: list[EpisodeBuffer] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.timesteps.append(self.num_timesteps)
+        self.buffers.append(copy.deepcopy(self.model.rollout_buffer))
+
+
+@pytest.mark.parametrize("kl_in", ["loss", "reward"])
+def test_kl_coefficient_follows_a_schedule(kl_in: str) -> None:
+    """By the progress after the rollout, as SB3's learning rate; loss or rewards, and the log, have the same value."""
+    total, record, seen = 100, Record(), Remember()
+    agent = moved_agent(kl_coef=schedule, kl_in=kl_in, learning_rate=lambda progress: 1e-9 * progress, kl_exponent=1.0)
+    agent.set_logger(Logger(None, [record]))
+    agent.learn(total, callback=seen)
+    rows = [row for row in record.rows if "objective/kl_coef" in row]
+    expected = [schedule(max(1 - done / total, 0)) for done in seen.timesteps]
+    assert len(rows) == len(expected) >= 3
+    assert expected[0] != expected[1] != schedule(0)
+    for row, coef, buffer in zip(rows, expected, seen.buffers, strict=True):
+        assert row["objective/kl_coef"] == pytest.approx(coef)
+        assert coef == pytest.approx(schedule(row["train/learning_rate"] / 1e-9))
+        in_loss = row["train/loss"] - row["train/policy_gradient_loss"] - 0.5 * row["train/value_loss"]
+        assert in_loss == pytest.approx(coef * row["train/kl_loss"] if kl_in == "loss" else 0, abs=1e-5)
+        logits = [torch.from_numpy(x).log_softmax(-1).numpy() for x in (buffer.old_logits, buffer.reference_logits)]
+        p, q = (np.take_along_axis(x, buffer.actions[..., None], -1)[..., 0] for x in logits)
+        earned = buffer.actions == np.take_along_axis(buffer.tokens, buffer.mask.argmax(axis=1)[:, None], 1)
+        penalty = coef * buffer.weights["kl"] * (p - q) if kl_in == "reward" else 0
+        np.testing.assert_allclose(buffer.rewards, (earned - penalty) * buffer.mask, atol=1e-5)
+
+
+def test_a_schedule_of_the_kl_coefficient_is_saved(tmp_path) -> None:
+    moved_agent(kl_coef=lambda progress: 3 * progress).save(tmp_path / "agent")
+    loaded = PrioritizedKLPPO.load(tmp_path / "agent", env=DummyVecEnv([RepeatEnv] * 4))
+    assert loaded.kl_coef(0.5) == 1.5
+
+
+@pytest.mark.parametrize("kl_coef", [lambda progress: progress - 2, lambda progress: float("nan")])
+def test_a_schedule_must_not_turn_the_penalty_round(kl_coef) -> None:
+    with pytest.raises(ValueError, match=r"kl_coef must be >= 0 and finite, but it is (-2\.0|nan)"):
+        learn(moved_agent(kl_coef=kl_coef), 1)
+
+
+@pytest.mark.parametrize(("max_grad_norm", "clips"), [(None, False), (1e-3, True)])
+def test_a_gradient_of_any_norm(max_grad_norm: float | None, clips: bool) -> None:
+    agent = moved_agent(batch_size=8, max_grad_norm=max_grad_norm, ent_coef=1.0)
+    row = learn(agent, 1)[0]
+    norm = torch.stack([p.grad.norm() for p in agent.policy.language_model.parameters()]).norm()
+    assert row["train/grad_norm"] > 1e-2
+    assert float(norm) == pytest.approx(1e-3 if clips else row["train/grad_norm"], rel=1e-3)
+
+
 def test_uniform_weights_and_exponent_zero_are_the_plain_penalty_bit_for_bit() -> None:
     plain = weights_after(moved_agent(weighting=TokenWeights()))
     for settings in (dict(weighting="uniform"), dict(kl_exponent=0.0)):
@@ -177,6 +245,15 @@ def test_oracle_lifts_the_penalty_on_the_critical_tokens_of_the_environment() ->
     expected[np.flatnonzero(long_enough), first[long_enough] + 1] = 0
     np.testing.assert_array_equal(buffer.weights["kl"], expected)
     assert 0 < row["objective/kl_share_critical"] < 1
+
+
+def test_the_share_of_a_kl_of_rounding_errors_is_not_logged() -> None:
+    """Before the first update policy and reference are equal."""
+    agent = make_agent(env=DummyVecEnv([Critical] * 4), learning_rate=1e-2, kl_exponent=0.0, ent_coef=1.0)
+    reference_copy_of_a_sharp_model(agent)
+    first, second = learn(agent, 2)
+    assert "objective/kl_share_critical" not in first
+    assert 0 < second["objective/kl_share_critical"] < 1
 
 
 def test_oracle_needs_an_environment_that_tells() -> None:

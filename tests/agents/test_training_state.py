@@ -60,7 +60,14 @@ def without_clock(rows: list[dict[str, float]]) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("by", ["load", "set_env", "set_env, not forced"])
-@pytest.mark.parametrize("settings", [{}, dict(kl_in="reward", kl_target=0.5, n_epochs=2, weighting="shuffled")])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        dict(kl_in="reward", kl_target=0.5, n_epochs=2, weighting="shuffled"),
+        dict(kl_in="reward", kl_coef=lambda progress: 3 * progress),
+    ],
+)
 def test_a_resumed_run_is_the_uninterrupted_one(by: str, settings: dict, tmp_path) -> None:
     """Weights, optimizer, generators and log, bit for bit; the log of the update before the checkpoint is in it."""
     agent = make_agent(new_env(), learning_rate=lambda progress: 1e-3 * progress, **settings)
@@ -137,6 +144,13 @@ def test_what_cannot_be_resumed(tmp_path, checkpoint) -> None:
         PrioritizedKLPPO.load(checkpoint).resume()
     with pytest.raises(ValueError, match="env must have the checkpoint's number of lanes, 4, but it has 2"):
         PrioritizedKLPPO.load(checkpoint, env=DummyVecEnv([RepeatEnv] * 2)).resume()
+
+
+def test_before_anything_was_learned(tmp_path, checkpoint) -> None:
+    for agent in (make_agent(), PrioritizedKLPPO.load(checkpoint, env=new_env())):
+        with pytest.raises(ValueError, match="has begun to learn, but this one has no logger yet: call learn first"):
+            agent.save_checkpoint(tmp_path / "agent")
+    assert not list(tmp_path.glob("agent"))
 
 
 def test_a_state_of_the_past_is_not_saved(tmp_path, checkpoint) -> None:

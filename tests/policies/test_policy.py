@@ -113,6 +113,16 @@ def test_predict_carries_a_cache_and_needs_none() -> None:
     assert action.shape == ()
 
 
+def test_predict_leaves_training_mode_and_walks_through_the_modules_once(monkeypatch) -> None:
+    policy = make_policy()
+    policy.set_training_mode(True)
+    assert policy.language_model.training
+    policy.predict(random_obs(1).numpy())
+    assert not any(module.training for module in policy.modules())
+    monkeypatch.setattr(policy, "train", lambda mode: pytest.fail("the modes were right"))
+    policy.predict(random_obs(1).numpy())
+
+
 def test_save_and_load_alone(tmp_path) -> None:
     policy = make_policy(temperature=1.5, value_net_arch=(4,))
     policy.save(tmp_path / "policy.pt")

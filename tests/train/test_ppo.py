@@ -278,6 +278,7 @@ def test_agent_is_as_the_arguments_say(pretrained) -> None:
         ent_coef=0.01,
         vf_coef=0.7,
         max_grad_norm=0.9,
+        adam_eps=1e-7,
         kl_coef=1.5,
         kl_exponent=20.0,
         kl_estimator="k3",
@@ -295,6 +296,7 @@ def test_agent_is_as_the_arguments_say(pretrained) -> None:
     for name in (*named, *coefficients, *kinds):
         assert getattr(agent, name) == getattr(args, name), name
     assert (agent.policy.temperature, agent.policy.detach_value) == (1.25, False)
+    assert {group["eps"] for group in agent.policy.optimizer.param_groups} == {1e-7}
     assert [tuple(weight.shape) for weight in agent.policy.value_net.parameters() if weight.dim() == 2] == [
         (5, 32),
         (6, 5),
@@ -349,6 +351,8 @@ def test_prints_where_to_look_and_the_table(pretrained, tmp_path, command, capsy
         (["--checkpoint-every", "0"], "checkpoint_every"),
         (["--eval-problems", "-3"], "eval_problems must be >= 0"),
         (["--seed", "99999999999999999999"], "seed must lie in"),
+        (["--max-grad-norm", "0"], "max_grad_norm must be > 0"),
+        (["--adam-eps", "0"], "adam_eps must be > 0"),
         (["--device", "foo"], "device must be one that torch can use here"),
         (["--clip-range", "-1"], "clip_range must be >= 0"),
         (["--value-net-arch", "0"], "each width of value_net_arch must be >= 1"),

@@ -57,8 +57,10 @@ class PPOArgs:
     """Entropy coefficient."""
     vf_coef: float = 0.5
     """Coefficient of the value loss."""
-    max_grad_norm: float = 0.5
-    """Largest norm of the gradient."""
+    max_grad_norm: float | None = 0.5
+    """Largest norm of the gradient; None for any."""
+    adam_eps: float = 1e-5
+    """Adam's epsilon."""
     kl_coef: float = 2.0
     """Coefficient of the KL penalty; 0 for none."""
     kl_exponent: float = 150.0
@@ -151,6 +153,8 @@ PRESETS = {
         preset="official",
         reward="signed",
         ent_coef=0.001,
+        max_grad_norm=None,
+        adam_eps=1e-8,
         certainty="min_entropy",
         certainty_temperature=4.0,
         temperature=2.0,

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import CallbackList
 
 from agents import PrioritizedKLPPO
 from agents.weighting import TokenWeights, named_weighting
-from policies.checks import at_least, between
+from policies.checks import above, at_least, between
 from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
 from train.finetuning.tasks import Task, task_of
 from train.measure.accuracy import Accuracy, accuracy_table
@@ -59,6 +59,7 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
             "detach_value": args.detach_value,
             "temperature": args.temperature,
             "autocast": args.autocast,
+            "optimizer_kwargs": {"eps": args.adam_eps},
             "pad_token_id": task.pad_token_id,
         },
         seed=args.seed,
@@ -102,7 +103,7 @@ def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
         end = folder / AGENT
         if agent.num_timesteps < args.total_timesteps and end.is_file():  # a finished run is extended
             Checkpoints(folder, ".zip").adopt(end, "agent", agent.num_timesteps)
-        agent.set_env(task_of(args).make_env(), force_reset=False)  # type: ignore[arg-type]
+        agent.set_env(task_of(args).make_env(), force_reset=False)
     return agent
 
 
@@ -114,6 +115,7 @@ def check(args: PPOArgs) -> None:
     for name in ("eval_every", "eval_every_problems", "checkpoint_every", "keep_checkpoints", "total_timesteps"):
         at_least(name, getattr(args, name), 1, "pass a positive number")
     at_least("eval_problems", args.eval_problems, 0, "0 leaves the evaluations out")
+    above("adam_eps", args.adam_eps)
     between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
 
 

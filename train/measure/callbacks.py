@@ -13,7 +13,6 @@ from agents import PrioritizedKLPPO
 from agents.diagnostics import over_position
 from agents.weighting.signals import ReferenceCertainty
 from policies import GPT2Policy
-from policies.policy import entropy
 from train.measure.accuracy import Accuracy, Kind
 from train.measure.choices import Colour
 from train.measure.inspection import complete, inspect
@@ -184,7 +183,7 @@ class PositionCallback(RolloutCallback):
         tokens = buffer.token_batch(self.policy.temperature)
         quantities = {
             "KL to the reference (nats)": tokens.kl,
-            "entropy of the policy (nats)": entropy(tokens.old_log_probs),
+            "entropy of the policy (nats)": tokens.entropy,
             "weight of the KL": torch.as_tensor(buffer.weights["kl"], device=tokens.mask.device),
         }
         figure = Figure(figsize=(8, 6), layout="constrained")

@@ -162,6 +162,7 @@ def inspect(
     advantages = float(is_correct(written, *problem)) - values
     batch = TokenBatch(
         old_logits=log_probs[None] * policy.temperature,
+        old_log_prob=log_probs.gather(1, actions.mT).mT,
         reference_logits=policy.reference_logits(text, mask)[None],
         actions=actions,
         advantages=advantages[None],

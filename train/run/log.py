@@ -15,6 +15,8 @@ GROUPS = ("time", "eval", "rollout", "objective", "train", "critical")
 """Groups of columns, in their order; others come last."""
 OF_UPDATES = ("objective/", "train/")
 """Groups of columns that may tell of an update."""
+KL_SHARE = "objective/kl_share_critical"
+"""Of a rollout, but not of the first, whose policy is the reference; before 0.2.0 it had a share of rounding errors there."""
 
 Floats = npt.NDArray[np.float64]
 Row = dict[str, float]
@@ -34,6 +36,8 @@ class Progress:
         if not (folder / PROGRESS).is_file():
             raise ValueError(f"run must be a run folder of train.ppo, but {str(folder)!r} holds no {PROGRESS}: check the path")
         self.rows: list[Row] = [{name: float(value) for name, value in row.items()} for row in read_rows(folder / PROGRESS)]
+        for row in self.rows[:1]:
+            row.pop(KL_SHARE, None)
 
     @property
     def columns(self) -> list[str]:
@@ -74,7 +78,7 @@ class Progress:
 
     def _is_late(self, column: str) -> bool:
         """Whether a column tells of an update, and so of the rollout before."""
-        if not column.startswith(OF_UPDATES) or not self.rows:
+        if not column.startswith(OF_UPDATES) or column == KL_SHARE or not self.rows:
             return False
         return column not in self.rows[0] or any(column in row and self._is_end(index) for index, row in enumerate(self.rows))
 

@@ -95,6 +95,26 @@ def test_reading_needs_no_torch() -> None:
     assert not {"torch", "stable_baselines3"} & set(loaded)
 
 
+@pytest.mark.parametrize("first", [None, -1.1e24, 0.3])
+@pytest.mark.parametrize("under_way", [True, False])
+def test_the_share_of_the_kl_begins_with_the_second_rollout(first: float | None, under_way: bool, tmp_path) -> None:
+    """The first has no KL: nothing is logged there, and rounding errors were before 0.2.0."""
+    logger = run_logger(tmp_path)
+    for rollout in range(1, 4):
+        logger.record("time/episodes", 64 * rollout)
+        share = rollout / 10 if rollout > 1 else first
+        if share is not None:
+            logger.record("objective/kl_share_critical", share)
+        logger.dump(1000 * rollout)
+        logger.record("objective/kl", float(rollout))
+    if not under_way:
+        logger.dump(3000)
+    logger.close()
+    progress = Progress(tmp_path)
+    assert [list(values) for values in progress.curve("objective/kl_share_critical")] == [[128, 192], [0.2, 0.3]]
+    assert progress.curve("objective/kl")[0][0] == 64
+
+
 def test_curves_of_a_run_that_was_resumed_without_its_table(tmp_path) -> None:
     """Then the first row holds what the update before it recorded."""
     log(tmp_path, 3)
