@@ -5,7 +5,6 @@ import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -32,8 +31,6 @@ class ExperimentArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]
     """What all runs share. The arms set the weighting, and the coefficient where it is uniform; seed is the first one, and
     the store sets the run folder."""
-    experiment: tyro.conf.Positional[Literal["matched-budget"]] = tyro.MISSING
-    """Which arms are compared."""
     seeds: int = 5
     """Runs of each arm."""
     uniform_coefs: tuple[float, ...] = (0.05, 0.2, 0.8)
@@ -47,7 +44,7 @@ class ExperimentArgs:
     store: Path = Path("runs/store")
     """Where runs are kept; no run in it is made twice."""
     output: Path | None = None
-    """Where table, pictures and README go; by default results/<experiment>."""
+    """Where table, pictures and README go; by default results/matched-budget."""
 
 
 def main() -> None:
@@ -78,7 +75,8 @@ def make_experiment() -> None:
     """Make the runs of an experiment that are missing, and compare its arms."""
     refuse_places(sys.argv[1:])
     presets = {name: ExperimentArgs(SharedArgs.of(ppo)) for name, ppo in PRESETS.items()}
-    args = parse(presets, "Train the arms of an experiment over paired seeds, and compare them.")
+    argv = [word for word in sys.argv[1:] if word != MATCHED_BUDGET]
+    args = parse(presets, "Train the arms of the matched-budget experiment over paired seeds, and compare them.", argv)
     from rich.console import Console
 
     from train.experiment.arms import Experiment, matched_budget
@@ -90,9 +88,9 @@ def make_experiment() -> None:
     arms = matched_budget(PPOArgs(**vars(args.ppo)), args.uniform_coefs, args.prioritized_coefs)
     uniform = [arm for arm, ppo in arms.items() if ppo.weighting == "uniform"]
     command = shlex.join(["python", "-m", "train.compare", *(word for word in sys.argv[1:] if word != "--summarize")])
-    output = args.output or Path("results") / args.experiment
+    output = args.output or Path("results") / MATCHED_BUDGET
     experiment = Experiment(
-        args.experiment,
+        MATCHED_BUDGET,
         command,
         arms,
         args.seeds,
