@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -193,7 +194,7 @@ class Files:
             if end.code not in (0, 2) or not errors.getvalue():
                 raise UndocumentedError(f"{words} ended with status {end.code!r} and said {errors.getvalue()!r}") from end
         except BaseException as error:
-            if isinstance(error, ValueError) and "must be that of the run to resume" in str(error):
+            if isinstance(error, ValueError) and re.search("must be (the folder of a|that of the) run", str(error)):
                 return
             raise UndocumentedError(f"{words} raised {type(error).__name__}: {str(error)[:300]}") from error
 

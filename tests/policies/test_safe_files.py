@@ -242,7 +242,7 @@ values = st.recursive(
 SOUND = gpt2_config(V, T, n_layer=2, n_head=2, n_embd=8, pad_token_id=0).to_dict()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(SOUND)), values, max_size=3), st.sets(st.sampled_from(sorted(SOUND)), max_size=1))
 def test_any_configuration(changes, removed) -> None:
     """A standard GPT-2 comes out, or an error that names the argument."""

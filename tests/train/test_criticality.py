@@ -138,7 +138,8 @@ def test_what_is_lost_is_shared_out():
 
 
 def test_the_command(command, pretrained, tmp_path, capsys):
-    command(criticality, "--model", pretrained, "--n-problems", 2, "--n-samples", 1, "--output", tmp_path / "out")
+    sizes = ["--extra-digits", 0, "--n-problems", 2, "--n-samples", 1]
+    command(criticality, "--model", pretrained, *sizes, "--output", tmp_path / "out")
     printed = capsys.readouterr().out
     assert "The policy succeeds with probability" in printed
     assert "certainty, negentropy" in printed
