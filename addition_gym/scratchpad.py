@@ -1,6 +1,7 @@
 """The scratchpad: the text of a problem and of its solution, and what can be read off a completion.
 
-The format is that of Lee et al. (2024), arXiv:2307.03381, as used by Vassoyan et al. (2025), arXiv:2502.06533:
+The format is that of Vassoyan et al. (2025), arXiv:2502.06533, a variant of that of Lee et al. (2024), arXiv:2307.03381, who
+also write a line such as ``[3,4,5] has 3 digits.`` and end the prompt with a line break:
 
     Input:
     345+67
@@ -87,6 +88,8 @@ def result_line(a: int, b: int) -> str:
 
 def answer(completion: str) -> str | None:
     """The result line of a completion: the first line after the line ``</scratch>``.
+
+    That line must be one of its own; the authors' environment also takes ``END</scratch>``.
 
     :param completion: what a model wrote, right or wrong
     :return: the line without its line break, or ``None`` if the completion does not reach the end of one

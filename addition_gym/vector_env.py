@@ -38,7 +38,8 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
 
     Row i of an environment seeded with s replays the scalar environment seeded with s + i, step for step. A lane that ends
     is reset within the same step (``AutoresetMode.SAME_STEP``): the returned observation is that of its next episode, and
-    ``info["final_obs"]`` and ``info["final_info"]`` hold the last of the old one.
+    ``info["final_obs"]`` and ``info["final_info"]`` hold the last of the old one. Gymnasium's own vectorizers reset in the next
+    step by default: ``gym.make_vec("ScratchpadAdd-v0", num_envs=4, vectorization_mode="sync")`` (or ``"async"``) gives those.
 
     The other arguments are those of the scalar environment. ``render()`` returns one text per lane.
 

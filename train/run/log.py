@@ -16,7 +16,8 @@ GROUPS = ("time", "eval", "rollout", "objective", "train", "critical")
 OF_UPDATES = ("objective/", "train/")
 """Groups of columns that may tell of an update."""
 KL_SHARE = "objective/kl_share_critical"
-"""Of a rollout, but not of the first, whose policy is the reference; before 0.2.0 it had a share of rounding errors there."""
+"""Not of the first rollout, whose policy is the reference: before 0.2.0 it was a share of rounding errors there. In older runs
+it comes as late as what an update recorded."""
 
 Floats = npt.NDArray[np.float64]
 Row = dict[str, float]
@@ -36,8 +37,6 @@ class Progress:
         if not (folder / PROGRESS).is_file():
             raise ValueError(f"run must be a run folder of train.ppo, but {str(folder)!r} holds no {PROGRESS}: check the path")
         self.rows: list[Row] = [{name: float(value) for name, value in row.items()} for row in read_rows(folder / PROGRESS)]
-        for row in self.rows[:1]:
-            row.pop(KL_SHARE, None)
 
     @property
     def columns(self) -> list[str]:
@@ -54,6 +53,8 @@ class Progress:
                 found[-1].update({name: value for name, value in row.items() if name in late})
             if EPISODES in row and not self._is_end(index):
                 found.append({name: value for name, value in row.items() if name not in late})
+        for row in found[:1]:
+            row.pop(KL_SHARE, None)
         return found
 
     def curve(self, column: str) -> tuple[Floats, Floats]:
@@ -78,9 +79,10 @@ class Progress:
 
     def _is_late(self, column: str) -> bool:
         """Whether a column tells of an update, and so of the rollout before."""
-        if not column.startswith(OF_UPDATES) or column == KL_SHARE or not self.rows:
+        if not column.startswith(OF_UPDATES) or not self.rows:
             return False
-        return column not in self.rows[0] or any(column in row and self._is_end(index) for index, row in enumerate(self.rows))
+        began_late = column not in self.rows[0] and column != KL_SHARE
+        return began_late or any(column in row and self._is_end(index) for index, row in enumerate(self.rows))
 
 
 def in_order(columns: Iterable[str]) -> list[str]:

@@ -115,6 +115,26 @@ def test_the_share_of_the_kl_begins_with_the_second_rollout(first: float | None,
     assert progress.curve("objective/kl")[0][0] == 64
 
 
+def test_in_older_runs_the_share_of_the_kl_is_that_of_the_rollout_before(tmp_path) -> None:
+    """They logged it in the update, so that the last one stands at the end."""
+    logger = run_logger(tmp_path)
+    for rollout in range(1, 4):
+        logger.record("time/episodes", 64 * rollout)
+        logger.dump(1000 * rollout)
+        logger.record("objective/kl_share_critical", rollout / 10 if rollout > 1 else -1.1e24)
+    logger.dump(3000)
+    logger.close()
+    assert [list(values) for values in Progress(tmp_path).curve("objective/kl_share_critical")] == [[128, 192], [0.2, 0.3]]
+
+
+def test_a_share_is_a_share_in_all_published_runs() -> None:
+    folders = [path.parent for path in Path("results").rglob("progress.csv")]
+    assert len(folders) > 50
+    for folder in folders:
+        shares = Progress(folder).curve("objective/kl_share_critical")[1]
+        assert ((shares >= 0) & (shares <= 1)).all(), folder
+
+
 def test_curves_of_a_run_that_was_resumed_without_its_table(tmp_path) -> None:
     """Then the first row holds what the update before it recorded."""
     log(tmp_path, 3)
