@@ -22,7 +22,7 @@ class EvaluateArgs:
     distributions: tuple[Distribution, ...] = ("mixture", "identical", "varying")
     """Which held-out problems, for N, N+1, N+2 and N+3 digits: up to N and the RL mixture of N+k; both operands of exactly N+k
     digits; one of N+k digits and the other of at most as many."""
-    n_problems: int = 1000
+    n_problems: int = 200
     """Held-out problems of each kind."""
     sampled: bool = False
     """Sample at the policy's temperature instead of taking the most probable token."""

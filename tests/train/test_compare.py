@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from train.experiment.runner import Runner
 from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 
+ROOT = Path(__file__).parents[2]
 ARMS = ["no KL", "uniform 0.05", "uniform 0.2", "uniform 0.8", "prioritized", "constant", "shuffled", "inverted", "oracle"]
 COEFS = (0.05, 0.2, 0.8)
 
@@ -113,6 +115,39 @@ def test_failed_runs_are_said_at_the_end(store, tmp_path, command) -> None:
     with pytest.raises(SystemExit, match="9 runs failed; the same command tries them again"):
         command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "out", "--seeds", 6)
     assert (tmp_path / "out" / "README.md").exists()
+
+
+def test_other_runs_to_summarize(store, tmp_path, command) -> None:
+    """Then it says how they differ, and which flags ask for them."""
+    write_to(store, PPOArgs(total_timesteps=500_000, eval_problems=300), 0.5, 0.9, [1.0])
+    write_to(store, PPOArgs(total_timesteps=500_000, eval_problems=300, kl_coef=7.0), 0.5, 0.9, [1.0])
+    nearest = "total_timesteps 500000 instead of 1000000, eval_problems 300 instead of 500"
+    flags = ["--total-timesteps", "500000", "--eval-problems", "300"]
+    with pytest.raises(SystemExit, match=rf"{nearest}; for these, pass {' '.join(flags)}$"):
+        command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "out", "--summarize")
+    command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "out", "--summarize", *flags)
+    assert "| prioritized | 1 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_published_table(command, capsys, tmp_path, monkeypatch) -> None:
+    """The documented command prints it from what is committed, at 80 columns, and writes the same files."""
+    original = compare.main
+    monkeypatch.setattr(compare, "main", lambda: (monkeypatch.setenv("COLUMNS", "80"), original()))
+    page = (ROOT / "docs" / "matched_budget.md").read_text()
+    (flags,) = re.findall(r"train\.compare matched-budget (--seeds 5 .*)", page)
+    command(
+        compare, "matched-budget", *flags.split(), "--summarize", "--output", tmp_path / "out", "--store", tmp_path / "none"
+    )
+    published = ROOT / "results" / "matched-budget"
+    for name in ("arms.csv", "runs.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (published / name).read_bytes()
+    ours, theirs = ((folder / "README.md").read_text().splitlines() for folder in (tmp_path / "out", published))
+    made = f"{flags} --output {tmp_path / 'out'} --store {tmp_path / 'none'}"
+    assert [line.replace(made, flags) for line in ours] == theirs
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    for text in ("prioritized 0.05", "[+32.2, +56.1]", "[16.58, 47.44]", "0.06 [0.00, 0.24]", "[-32.7, -11.7]"):
+        assert text in out
 
 
 def test_nothing_to_summarize(store, tmp_path, command) -> None:

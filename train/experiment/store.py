@@ -38,8 +38,7 @@ class Store:
 
     def get(self, args: PPOArgs) -> FinishedRun | None:
         """The finished run with these arguments."""
-        roots = (self.root, self.published) if self.published else (self.root,)
-        return next((FinishedRun(folder) for folder in _find(identity(args), *roots) if is_finished(folder)), None)
+        return next((FinishedRun(folder) for folder in _find(identity(args), *self._roots) if is_finished(folder)), None)
 
     def folder(self, args: PPOArgs) -> Path:
         """Where the run is made: the folder in which it was begun, or a new one."""
@@ -74,8 +73,7 @@ class Store:
 
     def finished(self) -> list[dict[str, Any]]:
         """The :func:`train.experiment.identity.identity` of every finished run, each once."""
-        roots = (self.root, self.published) if self.published else (self.root,)
-        found = [recorded_identity(folder) for root in roots for folder in run_folders(root) if is_finished(folder)]
+        found = [each for folder, each in _recorded(*self._roots) if is_finished(folder)]
         return [each for index, each in enumerate(found) if each not in found[:index]]
 
     def load(self) -> Runs:
@@ -83,15 +81,22 @@ class Store:
 
         :raises ValueError: if there is none
         """
-        roots = (self.root, self.published) if self.published else (self.root,)
-        return load_runs(*{folder.name: folder for root in reversed(roots) for folder in run_folders(root)}.values())
+        return load_runs(*{folder.name: folder for root in reversed(self._roots) for folder in run_folders(root)}.values())
+
+    @property
+    def _roots(self) -> tuple[Path, ...]:
+        return (self.root, self.published) if self.published else (self.root,)
+
+
+def _recorded(*roots: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folders of runs, finished or not, each with its identity."""
+    for folder in (folder for root in roots for folder in run_folders(root)):
+        try:
+            yield folder, recorded_identity(folder)
+        except (ValueError, OverflowError) as error:
+            warnings.warn(f"{folder} is none of the store's runs: {error}", stacklevel=2)
 
 
 def _find(wanted: dict[str, Any], *roots: Path) -> Iterator[Path]:
     """The folders of runs with an identity, finished or not."""
-    for folder in (folder for root in roots for folder in run_folders(root)):
-        try:
-            if recorded_identity(folder) == wanted:
-                yield folder
-        except (ValueError, OverflowError) as error:
-            warnings.warn(f"{folder} is none of the store's runs: {error}", stacklevel=2)
+    return (folder for folder, found in _recorded(*roots) if found == wanted)

@@ -16,6 +16,7 @@ from train.experiment.store import Store
 from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
 from train.measure.accuracy import Accuracy
 from train.pretraining.arguments import PRESETS, PretrainArgs
+from train.reproduction.publish import publish
 from train.run.run import Run
 
 
@@ -112,6 +113,17 @@ def test_accuracy_before_training_is_measured_once(tmp_path, monkeypatch) -> Non
 
     monkeypatch.setattr("train.experiment.store.accuracies", measured_again)
     assert store.before(dataclasses.replace(args, seed=3, kl_coef=0.0)) == found
+
+
+def test_published_accuracies_before_training_are_not_measured_again(tmp_path, monkeypatch) -> None:
+    """``train.publish`` copies them beside the runs."""
+    store, args = Store(tmp_path / "store"), PPOArgs(eval_problems=2)
+    write_to(store, args, 0.5, 0.9, [1.0])
+    found = store.before(args)
+    publish(tmp_path / "store", tmp_path / "published", tmp_path / "models")
+    monkeypatch.setattr("train.experiment.store.accuracies", lambda *_, **__: pytest.fail("it was measured again"))
+    assert Store(tmp_path / "other", tmp_path / "published").before(args) == found
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_n_is_decides_what_was_there_before(tmp_path, monkeypatch) -> None:

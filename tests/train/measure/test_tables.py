@@ -44,6 +44,33 @@ def test_long_cells_are_folded_and_not_cut() -> None:
     assert "…" not in text
 
 
+ARMS = ["prioritized 0.05", "weighting=prioritized kl_coef=0.05", "value_learning_rate=0.001"]
+
+
+def test_where_there_is_no_room_intervals_stand_below_their_values() -> None:
+    """No number and no word is torn apart at 80 columns, as on a wide terminal."""
+    header = ["arm", "runs", "N+1 gain, points", "<=N change, points", "KL, nats per episode"]
+    rows = [[arm, "5", "+12.3 [+11.1, +22.2]", "-4.5 [-33.3, -44.4]", "16.78 [15.55, 66.66]"] for arm in ARMS]
+    table = rich_table("matched-budget", header, rows, "a caption")
+    wide, narrow = shown(table, width=200), shown(table, width=80)
+    for row in rows:
+        for cell in row:
+            assert cell in wide
+    lines = narrow.splitlines()
+    assert max(map(len, lines)) <= 80
+    for piece in ("+12.3", "[+11.1, +22.2]", "-4.5", "[-33.3, -44.4]", "16.78", "[15.55, 66.66]"):
+        assert sum(piece in line for line in lines) == len(rows), piece
+    for word in " ".join([*header, *ARMS]).split():
+        assert any(word in line.split() for line in lines), word
+
+
+def test_many_measures_at_80_columns() -> None:
+    header = ["digits", *(f"pass@{k}" for k in (1, 2, 4, 8, 16))]
+    text = shown(rich_table("", header, [["identical N+1", *["100.0% [98.1, 100.0]"] * 5]]))
+    assert text.count("[98.1, 100.0]") == 5
+    assert "identical N+1" in text or "identical" in text
+
+
 def test_markdown() -> None:
     assert markdown_table(["a", "b"], [["1", "2"], ["1", "4"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 1 | 4 |\n"
     assert markdown_table(["a"], []) == "| a |\n| --- |\n"
