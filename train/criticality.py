@@ -62,7 +62,7 @@ def main() -> None:
         inspect(policy, problem, encode(solution(*problem)), pretrained_digits, weighting, certainty) for problem in problems
     ]
     found = measure(policy, inspections, args.n_samples, console)
-    estimates, places = aurocs(found, args.seed), lost_by_place(found)
+    estimates, places = aurocs(found, args.seed, console), lost_by_place(found)
     console.print(f"{args.model}, N = {pretrained_digits}, {kind.name} digits.", summary(found))
     for table in tables(estimates, places):
         console.print(table)

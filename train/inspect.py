@@ -47,11 +47,13 @@ def main() -> None:
 
     from train.measure.page import page
     from train.measure.snapshots import coloured, legend, look, run_agents, run_snapshots, snapshot
+    from train.run.meter import meter
     from train.run.models import Model
 
     digits = Model.find(run_agents(args.run)[-1] if args.run else args.model).digits_or(args.pretrained_digits)
     snapshots = run_snapshots(args.run) if args.run else [snapshot(args.model)]
-    frames, are_agents = look(snapshots, (args.a, args.b), args.completion, args.colour, digits, args.seed)
+    with meter(Console(), "Checkpoints", len(run_agents(args.run)) + 1 if args.run else 1) as advance:
+        frames, are_agents = look(snapshots, (args.a, args.b), args.completion, args.colour, digits, args.seed, advance)
     title = f"{_HOW[args.completion]} {args.run or args.model}, N = {digits}"
     _, inspection = frames[-1]
     console = Console(record=args.svg is not None, width=96 if args.svg else None)

@@ -103,6 +103,7 @@ def main() -> None:
     )
     folder = args.output or Path("results/reproduction") / scale.name
     for target in TARGETS if "all" in args.targets else dict.fromkeys(args.targets):
+        console.print(f"Making {target}", highlight=False)
         started = time.perf_counter()
         artefact = MAKERS[target](workshop)
         options = [word for word in sys.argv[1:] if word not in (*get_args(Target), "all")]

@@ -119,10 +119,10 @@ def test_failed_runs_are_said_at_the_end(store, tmp_path, command) -> None:
 
 def test_other_runs_to_summarize(store, tmp_path, command) -> None:
     """Then it says how they differ, and which flags ask for them."""
-    write_to(store, PPOArgs(total_timesteps=500_000, eval_problems=300), 0.5, 0.9, [1.0])
-    write_to(store, PPOArgs(total_timesteps=500_000, eval_problems=300, kl_coef=7.0), 0.5, 0.9, [1.0])
-    nearest = "total_timesteps 500000 instead of 1000000, eval_problems 300 instead of 500"
-    flags = ["--total-timesteps", "500000", "--eval-problems", "300"]
+    for kl_coef in (7.0, 2.0):
+        write_to(store, PPOArgs(total_timesteps=7, eval_problems=300, kl_coef=kl_coef), 0.5, 0.9, [1.0])
+    nearest = "total_timesteps 7 instead of 1000000, eval_problems 300 instead of 500"
+    flags = ["--total-timesteps", "7", "--eval-problems", "300"]
     with pytest.raises(SystemExit, match=rf"{nearest}; for these, pass {' '.join(flags)}$"):
         command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "out", "--summarize")
     command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "out", "--summarize", *flags)

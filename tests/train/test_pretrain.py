@@ -189,7 +189,7 @@ def test_a_finished_model_is_only_evaluated(stopped_in, command, tmp_path, monke
         signal.raise_signal(signal.SIGTERM)
         return next_token_loss(*inputs)
 
-    def stopped(*_):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -319,7 +319,7 @@ def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None
         return seen[-1]
 
     monkeypatch.setattr(pretraining.ProblemSampler, "sample", spy)
-    monkeypatch.setattr(pretraining, "accuracies", lambda *_: [])
+    monkeypatch.setattr(pretraining, "accuracies", lambda *_, **__: [])
     trained_weights(tmp_path, steps=20)
     assert len(set(seen)) > 30
     assert not any(is_held_out(*problem) for problem in seen)

@@ -159,23 +159,26 @@ def auroc(score: npt.ArrayLike, critical: npt.ArrayLike) -> float:
     return float((rankdata(scores)[labels].mean() - (critical_tokens + 1) / 2) / others)
 
 
-def aurocs(found: Sequence[Criticality], seed: int = 0) -> dict[str, Estimate]:
+def aurocs(found: Sequence[Criticality], seed: int = 0, console: Console = SILENT) -> dict[str, Estimate]:
     """AUROC of every signal, with 95% bootstrap intervals over problems.
 
     :param found: at least one
     :param seed: of the resampling
+    :param console: where to show how far it is
     """
     labels = [each.criticality >= CRITICAL for each in found]
     signals = [each.signals() for each in found]
     draws = np.random.default_rng(seed).integers(0, len(found), size=(RESAMPLES, len(found)))
+
+    def of(name: str, chosen: Iterable[int]) -> float:
+        return auroc(np.concatenate([signals[i][name] for i in chosen]), np.concatenate([labels[i] for i in chosen]))
+
     estimates = {}
-    for name in signals[0]:
-
-        def of(chosen: Iterable[int], name: str = name) -> float:
-            return auroc(np.concatenate([signals[i][name] for i in chosen]), np.concatenate([labels[i] for i in chosen]))
-
-        low, high = np.nanquantile([of(draw) for draw in draws], [0.025, 0.975])
-        estimates[name] = Estimate(of(range(len(found))), float(low), float(high))
+    with meter(console, "Intervals of signals", len(signals[0])) as advance:
+        for name in signals[0]:
+            low, high = np.nanquantile([of(name, draw) for draw in draws], [0.025, 0.975])
+            estimates[name] = Estimate(of(name, range(len(found))), float(low), float(high))
+            advance(1)
     return estimates
 
 

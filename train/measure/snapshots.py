@@ -17,6 +17,7 @@ from train.measure.choices import Colour, Completion
 from train.measure.inspection import OF_AGENTS, QUANTITIES, Inspection, complete, inspect, rgb
 from train.measure.solve import Problem
 from train.run.checkpoints import AGENT, agents_of
+from train.run.meter import Advance, unseen
 from train.run.models import Model
 
 
@@ -76,7 +77,13 @@ def run_snapshots(run: Path) -> Iterator[Snapshot]:
 
 
 def look(
-    snapshots: Iterable[Snapshot], problem: Problem, completion: Completion, colour: Colour, pretrained_digits: int, seed: int
+    snapshots: Iterable[Snapshot],
+    problem: Problem,
+    completion: Completion,
+    colour: Colour,
+    pretrained_digits: int,
+    seed: int,
+    advance: Advance = unseen,
 ) -> tuple[list[tuple[str, Inspection]], bool]:
     """Inspect a completion by every snapshot.
 
@@ -86,6 +93,7 @@ def look(
     :param colour: what is to be shown
     :param pretrained_digits: N, which says what is critical
     :param seed: of a sampled completion
+    :param advance: is told of every snapshot that has been looked at
     :return: name and inspection of each, and whether they are agents
     :raises ValueError: if the problem does not fit, or a pre-trained model lacks what the colour shows
     """
@@ -99,6 +107,7 @@ def look(
         torch.manual_seed(seed)
         tokens = complete(policy, problem, completion)
         frames.append((name, inspect(policy, problem, tokens, pretrained_digits, weighting, certainty)))
+        advance(1)
     return frames, is_agent
 
 

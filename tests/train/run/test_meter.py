@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from train import criticality, evaluate, ppo
 from train.run import meter as module
 from train.run.meter import duration, meter
 
@@ -75,6 +76,24 @@ def test_a_terminal_has_a_bar_that_goes_away() -> None:
     assert "4/4" in text
     assert "9/4" not in text
     assert text.endswith("\x1b[2K")  # the line is erased
+
+
+def test_commands_say_how_far_they_are(clock, pretrained, ppo_arguments, command, capsys, tmp_path, monkeypatch) -> None:
+    """Where a clock says that every step takes ten seconds."""
+    now = module.time.monotonic
+
+    def late() -> float:
+        clock(10.0)
+        return now()
+
+    monkeypatch.setattr(module.time, "monotonic", late)
+    for arguments, said in (
+        ([evaluate, "--model", pretrained, "--n-problems", 70, "--distributions", "mixture"], "Evaluating: 64 of 140 in "),
+        ([criticality, "--model", pretrained, "--n-problems", 3], "Rollouts behind wrong tokens: 64 of "),
+        ([ppo, *ppo_arguments, "--total-timesteps", 200, "--run-folder", tmp_path / "run"], "Training tokens: "),
+    ):
+        command(*arguments)
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
