@@ -178,7 +178,7 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
 
     if agent.training_state is None:
         agent.set_logger(run_logger(run.folder))
-        say(f"Fine-tuning {args.pretrained} on {task.title}", markup=False)
+        say(f"Fine-tuning {args.pretrained}; accuracies are on {task.title}", markup=False)
         run.write_results({"before": measure() if args.eval_before else {}})
     else:
         agent.set_logger(run_logger(run.folder, resumed_at=agent.num_timesteps))

@@ -74,6 +74,26 @@ def test_runs_that_differ_in_their_seeds_alone_have_one_configuration(tmp_path) 
     assert load_runs(tmp_path / "2.0-0", tmp_path / "2.0-1").runs.configuration.to_list() == ["tiny"] * 2
 
 
+def test_names_of_models_and_code_stand_for_their_digests(tmp_path) -> None:
+    """With the digest beside them only where code of one name has changed; N goes without saying where the model says it."""
+
+    def write(name: str, weighting: str, digest: str, pretrained: str = "tiny", digits: int = 5) -> None:
+        args = PPOArgs(weighting=weighting, pretrained_digits=digits)
+        record = json.loads((write_run(tmp_path / name, 0.5, 0.9, [1.0], args=args) / "run.json").read_text())
+        record["arguments"]["pretrained"] = pretrained
+        record["inputs"] = {"pretrained": f"{pretrained}'s digest", "weighting": digest}
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+
+    write("a", "mine.py:surprise", "0123456789abcdef")
+    write("b", "mine.py:doubt", "fedcba9876543210")
+    assert load_runs(tmp_path).runs.configuration.to_list() == ["weighting=mine.py:surprise", "weighting=mine.py:doubt"]
+    write("b", "mine.py:surprise", "fedcba9876543210", "models/small", digits=3)
+    assert load_runs(tmp_path).runs.configuration.to_list() == [
+        "pretrained=tiny weighting=mine.py:surprise@01234567",
+        "pretrained=models/small weighting=mine.py:surprise@fedcba98",
+    ]
+
+
 def test_a_run_under_way_and_one_without_a_record(tmp_path) -> None:
     write_record(tmp_path / "begun")
     table = "time/episodes,time/total_timesteps,time/time_elapsed,objective/kl\n64,1000,7,\n128,2000,15,0.5\n"
