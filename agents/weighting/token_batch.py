@@ -22,7 +22,7 @@ class TokenBatch:
     """
 
     old_logits: Tensor | None
-    """Logits of the policy, ``(B, T, V)``; None if they were not kept, see :attr:`agents.weighting.Signal.reads_old_logits`."""
+    """Logits of the policy, ``(B, T, V)``; None if they were not kept, see :class:`agents.weighting.Signal`."""
     reference_logits: Tensor
     """Logits of the reference, ``(B, T, V)``."""
     actions: Tensor
