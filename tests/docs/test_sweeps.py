@@ -17,8 +17,8 @@ def test_sweeps_have_the_arms_that_the_page_says() -> None:
     found = []
     for command in COMMANDS:
         words = shlex.split(command)
-        if words[:3] == ["python", "-m", "train.sweep"]:
-            points, axes = parse_grid(words[3:])
+        if words[:2] == ["addition-gym", "sweep"]:
+            points, axes = parse_grid(words[2:])
             found.append((len(points), len(name_arms([point.ppo for point in points], axes)), points[0].seeds))
     assert found == [(8, 6, 5), (2, 2, 3), (3, 3, 10)]
 

@@ -134,7 +134,7 @@ def test_the_published_table(command, capsys, tmp_path, monkeypatch) -> None:
     original = compare.main
     monkeypatch.setattr(compare, "main", lambda: (monkeypatch.setenv("COLUMNS", "80"), original()))
     page = (ROOT / "docs" / "matched_budget.md").read_text()
-    (flags,) = re.findall(r"train\.compare matched-budget (--seeds 5 .*)", page)
+    (flags,) = re.findall(r"compare matched-budget (--seeds 5 .*)", page)
     command(
         compare, "matched-budget", *flags.split(), "--summarize", "--output", tmp_path / "out", "--store", tmp_path / "none"
     )
