@@ -19,7 +19,8 @@ def printed(cell: nbformat.NotebookNode) -> str:
 
 
 @pytest.mark.slow
-def test_the_notebook_runs() -> None:
+def test_the_notebook_runs(monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     notebook = nbformat.read(PATH, as_version=4)
     (training,) = [cell for cell in code(notebook) if "total_timesteps=300_000" in cell.source]
     training.source = training.source.replace("total_timesteps=300_000", "total_timesteps=1")
