@@ -22,8 +22,8 @@ def printed(cell: nbformat.NotebookNode) -> str:
 def test_the_notebook_runs(monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     notebook = nbformat.read(PATH, as_version=4)
-    (training,) = [cell for cell in code(notebook) if "total_timesteps=300_000" in cell.source]
-    training.source = training.source.replace("total_timesteps=300_000", "total_timesteps=1")
+    (training,) = [cell for cell in code(notebook) if "total_timesteps=500_000" in cell.source]
+    training.source = training.source.replace("total_timesteps=500_000", "total_timesteps=1")
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(PATH.parent)}}).execute()
     assert "4 8 2 9 8 8" in printed(code(notebook)[0])
     assert "Trained on 64 episodes" in printed(training)
