@@ -46,11 +46,11 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     shorter operands fails at a few *critical tokens*, where the longer number must survive the copy.
 
     ## Action Space
-    ``Discrete(VOCAB_SIZE)``: the next token. Every token is legal in every state (``action_masks()`` says so to
-    sb3-contrib); padding ends the episode. ``addition_gym.decode`` turns token ids into text.
+    ``Discrete(VOCAB_SIZE)``: the next token. Every token is legal in every state (``action_masks()`` tells sb3-contrib so);
+    padding ends the episode. ``addition_gym.decode`` turns token ids into text.
 
     ## Observation Space
-    ``Box(0, VOCAB_SIZE - 1, (max_tokens,), int64)``: prompt and completion so far, padded right with ``PAD_TOKEN_ID``.
+    ``Box(0, VOCAB_SIZE - 1, (max_tokens,), int64)``: prompt and completion so far, padded on the right with ``PAD_TOKEN_ID``.
 
     ## Starting State
     The prompt of a problem drawn from ``distribution``. ``reset(options={"operands": (a, b)})`` sets the problem instead, and

@@ -62,7 +62,7 @@ def resolve_max_tokens(max_tokens: int | None, digits: int, num_envs: int = 1) -
 
 
 def token_space(max_tokens: int) -> spaces.Box:
-    """The observation space: token ids, padded right."""
+    """The observation space: token ids, padded on the right."""
     return spaces.Box(0, VOCAB_SIZE - 1, (max_tokens,), np.int64)
 
 

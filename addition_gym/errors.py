@@ -11,12 +11,12 @@ says what the token was for. In the examples the problem is 57+68, whose first l
 | wrong copied digit | is another digit in a list, or in the operands of the column's sum | ``[5,3``, ``, 7+3`` |
 | wrong carry | is another digit after ``C=`` or ``C->``, or in the column's sum | ``, C=1``, ``7+8+1`` |
 | wrong column sum | is a wrong, missing or surplus digit of the sum, or a wrong ``A->`` | ``=16``, ``=15 , A->6`` |
-| wrong result line | stands in the result line, whatever it is | ``</scratch>`` ``1 2 6`` |
+| wrong result line | is in the result line, whatever it is | ``</scratch>`` ``1 2 6`` |
 | bad format | is anything else | ``[5;`` |
 | ended early | is missing: the completion is right so far, and ends (padding) | ``[5,7] + `` |
 | out of budget | any; the completion spent its token budget without a result line | ``[5,7,7,7,7,7,`` ... |
 
-Right and wrong are the reward's: a completion with the right result line has no error, whatever stands above that line.
+Right and wrong are as for the reward: a completion with the right result line has no error, whatever is above that line.
 *Out of budget* goes before the other categories, because such a completion has no answer to be wrong.
 """
 

@@ -1,4 +1,4 @@
-"""The scratchpad: the text of a problem and of its solution, and what can be read off a completion.
+"""The scratchpad: the text of a problem and of its solution, and what can be read from a completion.
 
 The format is that of Vassoyan et al. (2025), arXiv:2502.06533, a variant of that of Lee et al. (2024), arXiv:2307.03381, who
 also write a line such as ``[3,4,5] has 3 digits.`` and end the prompt with a line break:
@@ -89,7 +89,7 @@ def result_line(a: int, b: int) -> str:
 def answer(completion: str) -> str | None:
     """The result line of a completion: the first line after the line ``</scratch>``.
 
-    That line must be one of its own; the authors' environment also takes ``END</scratch>``.
+    That line must hold nothing else; the authors' environment also takes ``END</scratch>``.
 
     :param completion: what a model wrote, right or wrong
     :return: the line without its line break, or ``None`` if the completion does not reach the end of one

@@ -1,7 +1,7 @@
 """The policy of a saved agent, without the agent, and without running any code in its file.
 
-SB3 saves an agent as a zip file. ``PrioritizedKLPPO.load`` unpickles some of its content, which can run any code. What makes a
-policy is JSON and tensors alone, in two of the members:
+SB3 saves an agent as a zip file. ``PrioritizedKLPPO.load`` unpickles some of its content, which can run any code. A policy
+consists of JSON and tensors alone, in two of the members:
 
 - ``data``, JSON with pickles in it: ``policy_kwargs`` are the arguments of ``GPT2Policy`` that the user passed, and ``config``,
   which ``PrioritizedKLPPO._setup_model`` (agents/ppo.py) adds;
@@ -90,7 +90,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], io.BytesIO]:
 
 
 def _check_sizes(config: GPT2Config, value_net_arch: list[int], weights: dict[str, Tensor]) -> None:
-    """Refuse sizes that are not those of the weights, before the memory for them is taken."""
+    """Refuse sizes that are not those of the weights, before memory for them is allocated."""
     shapes: dict[str, tuple[int, ...]] = {}
     for part in ("language_model.", "reference."):
         check_blocks(config, weights, "model", prefix=part)

@@ -50,7 +50,7 @@ def check_finite(terms: Mapping[str, np.ndarray | Tensor | float]) -> None:
 def clip_gradients(
     optimizer: torch.optim.Optimizer, max_grad_norm: float | None, statistics: MaskedStatistics
 ) -> dict[str, Tensor]:
-    """Clip the gradient of every parameter group, if it is finite; that takes one look at the device.
+    """Clip the gradient of every parameter group, if it is finite; that takes one read from the device.
 
     :param optimizer: its groups have names
     :param max_grad_norm: largest norm of the gradient of a group; None for any

@@ -9,8 +9,8 @@ from policies.checks import above
 class AdaptiveKLCoef:
     """The proportional controller in log space of Ziegler et al. 2019 (arXiv:1909.08593, section 2.2).
 
-    ``e = clip(kl / kl_target - 1, -0.2, 0.2)`` and ``kl_coef *= 1 + K * e``. The paper's gain K = 0.1 of every batch is here
-    ``n_episodes / horizon``, so that the size of a rollout does not change the pace.
+    ``e = clip(kl / kl_target - 1, -0.2, 0.2)`` and ``kl_coef *= 1 + K * e``. The paper's gain K = 0.1 per batch is
+    ``n_episodes / horizon`` here, so that the size of a rollout does not change the pace.
 
     :param kl_coef: the coefficient, > 0; starts at this value
     :param kl_target: KL(pi || pi_ref) of an episode to hold, in nats, > 0

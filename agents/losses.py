@@ -73,9 +73,9 @@ def kl_per_token(
     - ``k1``: ``l``. Value: unbiased on-policy, biased off-policy. Gradient: zero on-policy, off-policy independent of pi_ref,
       and thus no penalty; refused.
 
-    All of this is given the state: which states are visited is up to pi_old, and the penalty's effect on it is not part of the
-    gradient (:func:`kl_reward` has it). For the same reason a weight may multiply any of them as long as it depends on the
-    state alone.
+    All of this holds given the state: which states are visited is up to pi_old, and the penalty's effect on that is not part
+    of the gradient (:func:`kl_reward` has it). For the same reason a weight may multiply any of them as long as it depends on
+    the state alone.
 
     :param log_probs: log pi, ``(M, V)``
     :param reference_log_probs: log pi_ref, ``(M, V)``

@@ -189,7 +189,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         return AdaptiveKLCoef(self.kl_coef, kl_target)
 
     def _current_kl_coef(self) -> float:
-        """The coefficient that a rollout and its update go by."""
+        """The coefficient that a rollout and its update use."""
         if not callable(self.kl_coef):
             return self.kl_coef
         kl_coef = float(self.kl_coef(self._current_progress_remaining))

@@ -80,7 +80,7 @@ class VectorEnvAdapter(VecEnv):
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of the vector environment once; a result with one entry per lane is handed out by lane."""
+        """Call a method of the vector environment once; a result with one entry per lane is split by lane."""
         return self._by_lane(getattr(self.env, method_name)(*method_args, **method_kwargs), indices)
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:

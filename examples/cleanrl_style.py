@@ -31,7 +31,7 @@ def main(
     kl_exponent: float = 150.0,
     seed: int = 0,
 ) -> list[dict[str, float]]:
-    """Train. :return: accuracy, and KL to the reference in nats an episode, of every iteration"""
+    """Train. :return: accuracy, and KL to the reference in nats per episode, of every iteration"""
     torch.manual_seed(seed)
     # Operands of one length make prompts of one length, so all lanes share a plain key-value cache.
     envs = gym.make_vec("ScratchpadAdd-v0", num_envs=num_envs, digits=digits, distribution="identical", split="train")

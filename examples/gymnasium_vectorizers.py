@@ -45,7 +45,7 @@ def main(num_envs: int = 16, steps: int = 500) -> dict[str, tuple[np.ndarray, np
     """Play the same tokens in all three.
 
     :param num_envs: lanes
-    :param steps: tokens a lane
+    :param steps: tokens per lane
     """
     played = {}
     for name, arguments in WAYS.items():
@@ -54,7 +54,7 @@ def main(num_envs: int = 16, steps: int = 500) -> dict[str, tuple[np.ndarray, np
         played[name] = play(envs, steps)
         speed = num_envs * steps / (time.perf_counter() - started)
         envs.close()
-        print(f"{name:6}: {speed:10,.0f} tokens a second, {played[name][2]} episodes, return {played[name][1].sum():.0f}")
+        print(f"{name:6}: {speed:10,.0f} tokens per second, {played[name][2]} episodes, return {played[name][1].sum():.0f}")
     return played
 
 

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's PPO, A2C and DQN and sb3-contrib's MaskablePPO and RecurrentPPO on the task, networks of theirs.
+"""Stable-Baselines3's PPO, A2C and DQN and sb3-contrib's MaskablePPO and RecurrentPPO on the task, with their own networks.
 
 A network that starts from nothing never writes a right sum by chance: that is why the task comes with a pre-trained model.
 What it can learn is that padding ends the episode: with the signed reward and a discount the -1 of a wrong answer hurts less
@@ -52,7 +52,7 @@ def main(
     model.learn(timesteps)
     lengths = [episode["l"] for episode in model.ep_info_buffer]
     result = {"first": float(np.mean(lengths[:10])), "last": float(np.mean(lengths[-10:]))}
-    print(f"{algorithm}: {result['first']:.0f} tokens an episode at first, {result['last']:.0f} at last")
+    print(f"{algorithm}: {result['first']:.0f} tokens per episode at first, {result['last']:.0f} at last")
     return result
 
 

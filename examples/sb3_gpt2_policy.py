@@ -35,7 +35,7 @@ def main(
 
     :param algorithm: which one
     :param digits: of the longest operand; the bundled model was pre-trained on up to 5
-    :param n_steps: tokens a lane in a rollout; more than an episode has, for the reward comes at its end
+    :param n_steps: tokens per lane in a rollout; more than an episode has, for the reward comes at its end
     :param timesteps: tokens to train on
     :param eval_episodes: held-out problems before and after
     :param seed: of problems and sampling

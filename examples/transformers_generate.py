@@ -30,7 +30,7 @@ def main(folder: Path = Path("runs/export"), operands: tuple[int, int] = (345, 6
     obs, info = env.reset(seed=0, options={"operands": operands})
     assert obs[:length].tolist() == prompt["input_ids"][0].tolist(), "the export spells as the environment does"
 
-    # The export says where generate stops: behind the answer, or at the budget. The last token is the end, as padding is here.
+    # The export says where generate stops: after the answer, or at the budget. The last token is the end, as padding is here.
     text = model.generate(**prompt, max_length=len(obs))[0]
     for token in text[length:].tolist():
         _, reward, terminated, _, info = env.step(token)

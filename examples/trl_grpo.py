@@ -1,7 +1,7 @@
 """TRL's GRPO on an export: groups of completions of one problem, the environment's reward, and a KL penalty.
 
 Two things are not TRL's own. GPT-2 counts positions from the left edge of a batch, so prompts padded on the left need
-position_ids. And the end token behind an answer is the export's choice, not the model's, so it is not learned from.
+position_ids. And the end token after an answer is the export's choice, not the model's, so it is not learned from.
 
 Run it, in full or in short; it needs the extra trl:
 

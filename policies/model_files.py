@@ -130,7 +130,7 @@ def checked_config(content: Mapping[str, Any], source: str) -> GPT2Config:
 
 
 def gpt2_of(config: GPT2Config, weights: dict[str, Tensor], name: str) -> GPT2LMHeadModel:
-    """A GPT-2 with given weights, which are checked before the memory of the model is taken.
+    """A GPT-2 with given weights, which are checked before memory for the model is allocated.
 
     :param weights: by name, of any floating-point type; ``lm_head.weight`` may be among them
     :param name: of the argument that they came by, for the message
@@ -191,7 +191,7 @@ def save_gpt2(model: GPT2LMHeadModel, folder: Path) -> None:
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar for a file of a few megabytes."""
+    """Keep transformers from drawing a progress bar for a file of a few megabytes."""
     enabled = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

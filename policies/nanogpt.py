@@ -41,7 +41,7 @@ def read_nanogpt(path: Path) -> tuple[dict[str, Tensor], int]:
 
     :param path: a torch file with ``{"model": state dict, "model_args": config dict}``; or a folder that holds one, or weights
         and a ``config.json``
-    :return: the state dict, and the number of attention heads, which the weights do not tell
+    :return: the state dict, and the number of attention heads, which the weights do not show
     :raises ValueError: if there are no weights, they cannot be read safely, or nothing says ``n_head``
     """
     file = next((path / name for name in CHECKPOINT_FILES if (path / name).is_file()), path)
@@ -77,10 +77,10 @@ def convert_nanogpt(
     pad_token_id: int,
     activation_function: str,
 ) -> GPT2LMHeadModel:
-    """A GPT-2 with the weights of a checkpoint and another order of tokens.
+    """A GPT-2 with the weights of a checkpoint and a different order of tokens.
 
     A token that the checkpoint does not know gets the mean of the other rows, so its logit is the mean of theirs: it is never
-    the most probable token, and the greedy completions stay what they were (Hewitt 2021, "Initializing new word embeddings for
+    the most probable token, and the greedy completions do not change (Hewitt 2021, "Initializing new word embeddings for
     pretrained language models").
 
     :param state: nanoGPT's state dict

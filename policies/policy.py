@@ -39,7 +39,7 @@ class GPT2Policy(ActorCriticPolicy):
     """Actor-critic policy whose actor is a GPT-2 over token observations.
 
     An observation is a row of token ids padded right, an action is the next token. The policy holds the trained model
-    (``language_model``), a frozen copy of it as it was at the start (``reference``; out of the optimizer, in the
+    (``language_model``), a frozen copy of it as it was at the start (``reference``; not in the optimizer, but in the
     ``state_dict``) and a value head (``value_net``). It follows SB3's contract, so stock SB3 algorithms run with it; they read
     the whole text at every step. ``predict`` carries a :class:`policies.kv_cache.KVCache` as SB3's ``state``.
 

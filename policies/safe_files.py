@@ -117,7 +117,7 @@ def check_weights(weights: Mapping[str, Any], shapes: Shapes, name: str) -> None
 
 
 def check_tensor(tensor: Any, key: str, name: str) -> None:
-    """Refuse what is not a plain tensor of floating-point numbers, each with a place of its own in memory.
+    """Refuse what is not a plain tensor of floating-point numbers, each with its own place in memory.
 
     A tensor may say that it repeats one number 10**18 times; a copy of it would then need all that memory.
 

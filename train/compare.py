@@ -20,7 +20,7 @@ MATCHED_BUDGET = "matched-budget"
 @dataclass(frozen=True)
 class CompareArgs:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders of train.ppo, or folders that hold some. Runs that differ only in their seeds are one configuration."""
+    """Run folders of train.ppo, or folders that contain some. Runs that differ only in their seeds are one configuration."""
     output: Path = Path("comparison.png")
     """The picture of their curves."""
 
@@ -29,7 +29,7 @@ class CompareArgs:
 @dataclass(frozen=True)
 class ExperimentArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]
-    """What all runs share. The arms set the weighting, and the coefficient where it is uniform; seed is the first one, and
+    """What all runs share. The arms set the weighting, and the coefficient where it is uniform; seed is the first seed, and
     the store sets the run folder."""
     seeds: int = 5
     """Runs of each arm."""
@@ -42,9 +42,9 @@ class ExperimentArgs:
     summarize: bool = False
     """Train nothing; compare what is done."""
     store: Path = Path("runs/store")
-    """Where runs are kept; no run in it is made twice."""
+    """Where runs are kept; no run is made twice."""
     output: Path | None = None
-    """Where table, pictures and README go; by default results/matched-budget."""
+    """Where the table, the pictures and the README go; by default results/matched-budget."""
 
 
 def main() -> None:

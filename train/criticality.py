@@ -1,4 +1,4 @@
-"""Which tokens are critical, measured instead of presumed: ``python -m train.criticality``."""
+"""Which tokens are critical, measured instead of assumed: ``python -m train.criticality``."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class CriticalityArgs:
     extra_digits: int = 1
     """k: held-out problems of the paper's mixture of N+k digits."""
     n_problems: int = 50
-    """How many."""
+    """Number of problems."""
     n_samples: int = 4
-    """Rollouts behind every first wrong token."""
+    """Rollouts after every first wrong token."""
     seed: int = 0
-    """Of problems and rollouts."""
+    """Seed of problems and rollouts."""
     device: str = "cpu"
     """Where to run, such as cpu, cuda or auto."""
     output: Path | None = None

@@ -29,7 +29,7 @@ class EvaluateArgs:
     n_samples: int = 1
     """Completions of each problem. More than one are always sampled, and give pass@k instead of accuracy."""
     seed: int = 0
-    """Of the problems and the sampling."""
+    """Seed of the problems and the sampling."""
     device: str = "cpu"
     """Where to run, such as cpu, cuda or auto."""
     output: Path | None = None

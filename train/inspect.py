@@ -21,7 +21,7 @@ class InspectArgs:
     """The bundled model (tiny), a folder in Hugging Face format, a run folder, or a saved agent (.zip). Agents are read as
     pickles here, which can run any code: inspect only those that you trust."""
     run: Path | None = None
-    """A run folder whose checkpoints to look at, in place of --model; the page steps through them, the terminal shows the
+    """A run folder whose checkpoints are shown, in place of --model; the page steps through them, the terminal shows the
     last. They are pickles too."""
     completion: Completion = "solution"
     """What to look at: the right solution, or what the model itself writes, greedily or sampled."""
@@ -29,7 +29,7 @@ class InspectArgs:
     """What the colours mean: the certainty of the reference, the entropy of the policy, the surprisal of the token, the KL to
     the reference, the weight of the KL penalty, the value, or the advantage. The page can change it."""
     seed: int = 0
-    """Of a sampled completion."""
+    """Seed of a sampled completion."""
     pretrained_digits: int | None = None
     """N, which says what is critical; by default what the model's folder or the agent's run folder says."""
     html: Path | None = None

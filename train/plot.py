@@ -13,8 +13,8 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class PlotArgs:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders of train.ppo, or folders that hold some. Runs that differ only in their seeds are drawn with their mean,
-    others in a colour for each configuration."""
+    """Run folders of train.ppo, or folders that contain some. Runs that differ only in their seeds are drawn with their mean,
+    others in one colour per configuration."""
     output: Path = Path("learning_curves.png")
     """The picture."""
 

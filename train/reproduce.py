@@ -66,7 +66,7 @@ class ReproduceArgs:
     device: str | None = None
     """Where to run, such as cpu, cuda or auto; by default what the scale says."""
     store: Path = Path("runs/store")
-    """Where models and runs are kept, shared with train.compare; nothing in it is made twice. The same command resumes an
+    """Where models and runs are kept, shared with train.compare; nothing is made twice. The same command resumes an
     interrupted one."""
     output: Path | None = None
     """Where CSV, PNG and captions go; by default results/reproduction/<scale>."""

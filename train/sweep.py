@@ -30,13 +30,13 @@ AXES = tuple(
 class SweepArgs:
     ppo: tyro.conf.OmitArgPrefixes[PPOArgs]
     """What all runs share. Numbers and choices may have several values, such as --kl-coef 0.05 0.2: the arms are all their
-    combinations. seed is the first one, and the store sets the run folder."""
+    combinations. seed is the first seed, and the store sets the run folder."""
     seeds: int = 5
     """Runs of each arm."""
     runner: tyro.conf.OmitArgPrefixes[RunnerArgs] = field(default_factory=RunnerArgs)
     """Where runs are made."""
     store: Path = Path("runs/store")
-    """Where runs are kept; no run in it is made twice. All machines of a cluster must see it."""
+    """Where runs are kept; no run is made twice. All machines of a cluster must see it."""
     output: Path = Path("results/sweep")
     """Where the table goes."""
 

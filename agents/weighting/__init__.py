@@ -1,6 +1,6 @@
 """How the tokens of a rollout are weighted in the terms of the loss.
 
-A :class:`Weighting` is a signal, what is measured at every token, and a shape, how a weight is made of it.
+A :class:`Weighting` is a signal, what is measured at every token, and a shape, which turns it into a weight.
 :class:`TokenWeights` holds one for each term of the loss, and is what an agent's ``weighting`` is: ``agent.weighting.kl`` is
 the :class:`Weighting` of its KL penalty. :func:`named_weighting` has the built-in ones by name, and
 ``PrioritizedKLPPO(..., weighting=...)`` takes a name too. A weighting of your own is mostly a signal of your own: a callable

@@ -1,8 +1,8 @@
 """Controls: weightings that share something with another one, to find out what its effect is due to.
 
 They are shapes over finished weights: :func:`shuffled` and :func:`inverted` keep the whole distribution and change only where
-the weights are, :func:`constant_mean` keeps only how much is left of the term. :func:`oracle` stands apart: it replaces the
-certainty's guess by the truth.
+the weights are, :func:`constant_mean` keeps only how much is left of the term. :func:`oracle` is different: it replaces the
+certainty's guess with the truth.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Shuffle:
     """The values of the rollout in random order.
 
     The order is drawn from the seed and a checksum of the values: new in every rollout, yet the same whenever it is computed
-    again, with no generator to keep and to save.
+    again, with no generator to keep and save.
 
     :param seed: >= 0
     """

@@ -1,4 +1,4 @@
-"""Signals: what is measured at every token of a rollout, before a shape makes a weight of it.
+"""Signals: what is measured at every token of a rollout, before a shape turns it into a weight.
 
 A signal maps a :class:`agents.weighting.TokenBatch` to ``(B, T)``; what it returns outside the mask does not matter.
 It says whether it depends on the action that was sampled, or on the state alone, because only the latter may weight the KL
@@ -20,7 +20,7 @@ from policies.checks import above, one_of
 class Signal(Protocol):
     """A number for every token.
 
-    One that reads neither ``old_logits`` nor what is made of them (``old_log_probs``, ``entropy``, ``kl``) may have
+    One that reads neither ``old_logits`` nor what is computed from them (``old_log_probs``, ``entropy``, ``kl``) may have
     ``reads_old_logits = False`` beside ``action_dependent``: with a large vocabulary they are only kept for those that do.
     """
 

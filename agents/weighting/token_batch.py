@@ -87,7 +87,7 @@ class TokenBatch:
 
 
 def by_episode(measure: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """Measure one episode after the other, so that what comes up on the way takes the memory of one of them.
+    """Measure one episode after the other, so that intermediate results take the memory of one of them.
 
     :param measure: from a row of each tensor to ``(T,)``
     :param tensors: each ``(B, T, ...)``

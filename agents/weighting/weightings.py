@@ -27,12 +27,12 @@ class Weighting:
     - ``none``: the weights as they are.
     - ``mean_one``: ``w / mean(w)``. Weights that are 0 everywhere stay 0.
     - ``match_uniform``: ``w * mean(KL) / mean(w * KL)``, with KL(pi || pi_ref) at the time of the rollout, so that the weighted
-      penalty is in total what the uniform one would be, only elsewhere. Where ``mean(w * KL)`` is below 1e-6 nats there is
-      nothing to match, as at initialisation, where all KL is 0, or under weights that are 0 wherever the policy has moved;
+      penalty is in total what the uniform one would be, only in other places. Where ``mean(w * KL)`` is below 1e-6 nats there
+      is nothing to match, as at initialisation, where all KL is 0, or under weights that are 0 wherever the policy has moved;
       it is ``mean_one`` then. Weights become large where the policy moves mostly on tokens of small weight.
 
     :param signal: what is measured
-    :param shape: how a weight is made of it
+    :param shape: turns it into a weight
     :param normalization: ``"none"``, ``"mean_one"`` or ``"match_uniform"``
     :raises ValueError: if there is no such normalisation
     """
@@ -133,7 +133,7 @@ def probability_tilt(alpha: float = 0.3) -> Weighting:
     0.3), alpha < 0 turns them up (arXiv:2603.22117, ``1 + |alpha| * (1 - p)``).
 
     :param alpha: at most 1
-    :raises ValueError: if alpha > 1, which would turn rare tokens' gradients around
+    :raises ValueError: if alpha > 1, which would reverse rare tokens' gradients
     """
     if not alpha <= 1:
         raise ValueError(f"alpha must be <= 1, but it is {alpha}: 1 is the weight p, and larger values make weights negative")

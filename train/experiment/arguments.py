@@ -25,9 +25,9 @@ class RunnerArgs:
     address: str = LOCAL
     """A Ray cluster (auto: the one that this machine belongs to); local starts Ray on this machine alone."""
     cpus: int = 1
-    """Cores of a run, and as many threads."""
+    """Cores per run, and as many threads."""
     gpus: float | None = None
-    """GPUs of a run, by default 1 with a --device other than cpu, else 0; 0.25 lets four runs share one."""
+    """GPUs per run, by default 1 with a --device other than cpu, else 0; 0.25 lets four runs share one."""
     workers: int | None = None
     """Runs at a time on this machine, by default as many as there are cores for."""
 

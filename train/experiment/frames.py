@@ -41,13 +41,13 @@ class Runs(NamedTuple):
     """
     curves: pd.DataFrame
     """One row per rollout: ``run``, ``episodes``, ``timesteps``, and everything that ``progress.csv`` holds. The values of an
-    update stand beside those of its own rollout."""
+    update are in the row of its own rollout."""
 
 
 def load_runs(*runs: str | Path) -> Runs:
     """Read runs of ``train.ppo``, finished or not.
 
-    :param runs: run folders, folders that hold some, such as a store, and patterns of these, such as ``"runs/*"``
+    :param runs: run folders, folders that contain some, such as a store, and patterns of these, such as ``"runs/*"``
     :raises ValueError: if there are no such runs, or one is damaged
     """
     logged = {folder: Progress(folder) for folder in find_runs(*runs)}

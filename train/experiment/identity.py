@@ -17,7 +17,7 @@ BEFORE = "before"
 
 
 def identity(args: PPOArgs) -> dict[str, Any]:
-    """All that decides what a run finds out: the arguments but :data:`NOT_SCIENCE`, digests for names of model and own code.
+    """All that decides what a run finds out: the arguments except :data:`NOT_SCIENCE`, digests for names of model and own code.
 
     :raises ValueError: if the pre-trained model does not exist, has no weights, or does not say its N
     """
@@ -43,7 +43,7 @@ def _read_identity(folder: Path, changed: int) -> dict[str, Any]:
 
 
 def _identity(arguments: dict[str, Any], inputs: Mapping[str, str | None]) -> dict[str, Any]:
-    """As JSON reads it back; 2 and 2.0 are one number, and digests stand for the names of models and one's own code."""
+    """As JSON reads it back; 2 and 2.0 are one number, and digests stand for the names of models and of the user's own code."""
     known = {field.name: field.default for field in dataclasses.fields(PPOArgs)}
     found = {name: value for name, value in {**known, **arguments, **inputs}.items() if name not in NOT_SCIENCE}
     numbers = {name: float(value) if type(value) is int else value for name, value in found.items()}

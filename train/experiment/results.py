@@ -60,5 +60,5 @@ def read_result(arm: str, seed: int, run: FinishedRun, extra_digits: int, before
 
 
 def paired_seeds(results: Results, *arms: str) -> list[int]:
-    """Seeds that all of some arms have."""
+    """Seeds that all the given arms have."""
     return sorted(set.intersection(*(set(results[arm]) for arm in arms)))

@@ -1,4 +1,4 @@
-"""Runs beside each other: in what they differ, what came out, and their curves."""
+"""Runs side by side: how they differ, their results, and their curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def compare_runs(found: Runs, output: Path, console: Console) -> None:
 
 
 def _print(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
-    """A table without the columns that nothing stands in; none if that leaves nothing."""
+    """A table without its empty columns; none if only the first column is left."""
     filled = [index for index in range(len(header)) if any(row[index] for row in rows)]
     if len(filled) > 1:
         cells = [[row[index] for index in filled] for row in rows]
@@ -52,7 +52,7 @@ def _print(console: Console, title: str, header: Sequence[str], rows: Sequence[S
 
 
 def _lines(configuration: str, runs: pd.DataFrame) -> str:
-    """Arguments below each other, and how many runs there are."""
+    """Arguments, one below the other, and how many runs there are."""
     finished = int(runs.finished.sum())
     count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
     unfinished = f", {len(runs) - finished} not finished" if finished < len(runs) else ""

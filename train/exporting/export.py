@@ -35,7 +35,7 @@ def export_model(
 
     :param model: as for :meth:`train.run.models.Model.find`
     :param output: the folder, made if need be
-    :param pretrained_digits: N; by default what stands beside the model, if anything does
+    :param pretrained_digits: N; by default what is found beside the model, if anything is
     :param vocabulary: a file for :func:`train.exporting.vocabulary.read_vocabulary`: of a nanoGPT checkpoint, by default the
         one beside it; of an agent of another task, which is exported without a tokenizer otherwise
     :param activation: of a nanoGPT checkpoint, ``"gelu_new"`` or ``"gelu"``

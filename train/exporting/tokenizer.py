@@ -15,7 +15,7 @@ _CERTAIN = 1e4
 
 
 def character_tokenizer(vocabulary: Mapping[str, int], pad_token_id: int, n_positions: int) -> PreTrainedTokenizerFast:
-    """One token a character; padding, on the left as ``generate`` wants it, is also the end of a text.
+    """One token per character; padding, on the left as ``generate`` wants it, is also the end of a text.
 
     :param vocabulary: token id of every character, and of the padding token
     :param pad_token_id: the padding token
@@ -54,6 +54,6 @@ def generation_config(pad_token_id: int, n_positions: int, endings: Sequence[Seq
 
 
 def answer_endings() -> list[list[int]]:
-    """How a scratchpad's result line ends: in a digit behind a space or a line break, and a line break. No other line of a
+    """How a scratchpad's result line ends: in a digit after a space or a line break, and a line break. No other line of a
     scratchpad does, so the end needs no look further back."""
     return [encode(f"{before}{digit}\n").tolist() for before in " \n" for digit in range(10)]

@@ -36,17 +36,17 @@ class PPOArgs:
     n_envs: int = 64
     """Lanes of the vector environment."""
     n_episodes: int = 64
-    """Episodes of a rollout, a multiple of n-envs."""
+    """Episodes per rollout, a multiple of n-envs."""
     batch_size: int = 8
-    """Episodes of a minibatch."""
+    """Episodes per minibatch."""
     max_batch_tokens: int = 2048
     """Most tokens that the model reads at once in an update; bounds memory, and changes nothing else."""
     n_epochs: int = 1
     """Passes over a rollout."""
     learning_rate: float = 1e-4
-    """Of the language model."""
+    """Learning rate of the language model."""
     value_learning_rate: float | None = 1e-3
-    """Of the value head; None for the same."""
+    """Learning rate of the value head; None for the same."""
     gae_lambda: float = 1.0
     """Lambda of generalised advantage estimation."""
     clip_range: float = 0.2
@@ -64,13 +64,13 @@ class PPOArgs:
     kl_coef: float = 2.0
     """Coefficient of the KL penalty; 0 for none."""
     kl_exponent: float = 150.0
-    """Beta: 0 is the standard penalty, more prioritises more."""
+    """Beta: 0 is the standard penalty, a larger value prioritises more."""
     kl_estimator: KLEstimator = "full"
     """How the KL is computed."""
     kl_in: Literal["loss", "reward"] = "loss"
     """Penalise the KL in the loss, or in the reward of every token."""
     kl_target: float | None = None
-    """KL of an episode, in nats, that the coefficient adapts to; None keeps it fixed."""
+    """KL per episode, in nats, that the coefficient adapts to; None keeps it fixed."""
     weighting: str = "prioritized"
     """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), none, calibrated, the controls
     (shuffled, constant, inverted, oracle), other papers' (top-entropy, dual-token, covariance, probability-tilt, delight), or
@@ -94,21 +94,21 @@ class PPOArgs:
     eval_every: int = 10
     """Updates between two evaluations during training."""
     eval_every_problems: int = 50
-    """Held-out problems of each kind in these."""
+    """Held-out problems of each kind in these evaluations."""
     checkpoint_every: int = 5
     """Updates between two checkpoints, from which --resume continues."""
     keep_checkpoints: int = 5
-    """How many checkpoints stay."""
+    """How many checkpoints are kept."""
     seed: int = 0
-    """Of problems, sampling and minibatches."""
+    """Seed of problems, sampling and minibatches."""
     device: str = "cpu"
     """Where to train, such as cpu, cuda or auto."""
     run_folder: Path | None = None
     """Where to write; by default a new folder under runs/."""
     resume: Path | None = None
-    """The folder of a run: continue it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise but for rounding. All
-    other arguments are those of that run, but for --total-timesteps, which may be raised to extend it. Its checkpoints are
-    pickles, which can run any code: resume only what you trust."""
+    """The folder of a run: continue it, bit for bit on one CPU thread (OMP_NUM_THREADS=1), otherwise up to rounding. All other
+    arguments are those of that run, except --total-timesteps, which may be raised to extend it. Its checkpoints are pickles,
+    which can run any code: resume only what you trust."""
 
 
 NOT_SCIENCE = (

@@ -68,10 +68,10 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
 
 
 def token_weights(args: PPOArgs) -> TokenWeights:
-    """The weighting that the arguments name, built in or one's own.
+    """The weighting that the arguments name, built in or the user's own.
 
     :raises ValueError: if there is no such weighting
-    :raises TypeError: if one's own is no ``TokenWeights``
+    :raises TypeError: if the user's own is not a ``TokenWeights``
     """
     if ":" in args.weighting:
         own: TokenWeights = OwnCode.find("weighting", args.weighting).get(TokenWeights)

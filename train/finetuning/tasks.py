@@ -1,4 +1,4 @@
-"""What is learned in a fine-tuning run: scratchpad addition, or an environment of one's own."""
+"""What is learned in a fine-tuning run: scratchpad addition, or the user's own environment."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -33,7 +33,7 @@ class Task(Protocol):
         """A new environment to train in, which resets a lane in the step that ends its episode."""
 
     def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
-        """How well an agent does, greedily, on so many problems of each kind; the console shows how far it is."""
+        """How well an agent does, greedily, on so many problems of each kind; the console shows the progress."""
 
     def callbacks(self) -> Sequence[BaseCallback]:
         """What is measured and drawn besides while the agent learns."""
@@ -115,7 +115,7 @@ class OwnTask:
 def task_of(args: PPOArgs) -> Task:
     """The task of a run.
 
-    :raises ValueError: if its environment is unknown, or an argument that only addition has stands beside another one
+    :raises ValueError: if its environment is unknown, or an argument that only addition has is given with another one
     """
     if args.env == ADDITION:
         return Addition(args)

@@ -224,7 +224,7 @@ def accuracies(
     :param seed: of the problems
     :param extras: which k
     :param distribution: how long the operands are
-    :param console: where to show how far it is
+    :param console: where to show progress
     :raises ValueError: if a number is out of range, or the position table is too short for N digits
     """
     kinds = [Kind(extra, distribution) for extra in fitting_extras(policy, pretrained_digits, extras)]

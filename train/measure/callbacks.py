@@ -197,8 +197,8 @@ class PositionCallback(RolloutCallback):
 class InspectorCallback(RolloutCallback):
     """``inspector``, a picture: the right solution of one held-out problem, its tokens coloured by some quantities.
 
-    It is the same problem all along, so that TensorBoard's slider shows where the policy moves. Certainty, and with it the
-    prioritized weight, stands still there: it is the frozen reference's.
+    It is the same problem throughout, so that TensorBoard's slider shows where the policy moves. Certainty, and with it the
+    prioritized weight, stays the same there: it is the frozen reference's.
 
     :param pretrained_digits: N
     :param extra: k, of the N+k problem to look at

@@ -1,15 +1,15 @@
-"""Which tokens are critical, measured instead of presumed.
+"""Which tokens are critical, measured instead of assumed.
 
-The environment is set into the middle of a right solution, and the policy continues by itself. With V(t) the probability
+The environment starts in the middle of a right solution, and the policy continues by itself. With V(t) the probability
 that it then succeeds, given t right tokens, the *criticality* of token t is the share of successes that are lost there::
 
     criticality(t) = 1 - V(t) / V(t + 1),    V(T) = 1
 
-and ``-log V(0)``, what the policy fails by in all, is the sum of ``-log(1 - criticality(t))``. V follows backwards from
+and ``-log V(0)``, the policy's failure in all, is the sum of ``-log(1 - criticality(t))``. V follows backwards from
 
     V(t) = pi(right) V(t + 1)  +  sum over wrong tokens a of  pi(a) Q(t, a)
 
-exactly, but for Q(t, a), the success behind a first wrong token, which rollouts measure, and for wrong tokens rarer than
+exactly, but for Q(t, a), the success rate after a first wrong token, which rollouts measure, and for wrong tokens rarer than
 :data:`RARE`, which count as failures.
 """
 
@@ -98,8 +98,8 @@ def measure(
 
     :param policy: which the inspections are of
     :param inspections: of right solutions
-    :param n_samples: rollouts behind every first wrong token
-    :param console: where to show how far it is
+    :param n_samples: rollouts after every first wrong token
+    :param console: where to show progress
     """
     detours = [  # problem, position, wrong token
         (index, int(position), int(token))
@@ -107,7 +107,7 @@ def measure(
         for position, token in np.argwhere(np.exp(inspection.log_probs) >= RARE)
         if token != inspection.tokens[position]
     ]
-    detour_success = _success_behind(policy, inspections, detours, n_samples, console)
+    detour_success = _success_after(policy, inspections, detours, n_samples, console)
     found = []
     for index, inspection in enumerate(inspections):
         probabilities = np.exp(inspection.log_probs.astype(np.float64))
@@ -122,14 +122,14 @@ def measure(
     return found
 
 
-def _success_behind(
+def _success_after(
     policy: GPT2Policy,
     inspections: Sequence[Inspection],
     detours: Sequence[tuple[int, int, int]],
     n_samples: int,
     console: Console,
 ) -> Floats:
-    """Q, the share of rollouts that succeed behind each first wrong token, ``(n_detours,)``."""
+    """Q, the share of rollouts that succeed after each first wrong token, ``(n_detours,)``."""
     success = np.zeros(len(detours))
     rollouts: list[tuple[int, tuple[int, int], str]] = []
     for detour, (index, position, token) in enumerate(detours):
@@ -138,7 +138,7 @@ def _success_behind(
         if token != PAD_TOKEN_ID and answer(text) is None:  # otherwise the episode ends, and has failed
             rollouts += [(detour, inspection.problem, text)] * n_samples
     problems, texts = [problem for _, problem, _ in rollouts], [text for *_, text in rollouts]
-    with meter(console, "Rollouts behind wrong tokens", len(rollouts)) as advance:
+    with meter(console, "Rollouts after wrong tokens", len(rollouts)) as advance:
         infos = solve(policy, problems, deterministic=False, completions=texts, advance=advance)
     for (detour, _, _), info in zip(rollouts, infos, strict=True):
         success[detour] += info["is_success"] / n_samples
@@ -164,7 +164,7 @@ def aurocs(found: Sequence[Criticality], seed: int = 0, console: Console = SILEN
 
     :param found: at least one
     :param seed: of the resampling
-    :param console: where to show how far it is
+    :param console: where to show progress
     """
     labels = [each.criticality >= CRITICAL for each in found]
     signals = [each.signals() for each in found]

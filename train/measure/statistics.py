@@ -81,7 +81,7 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Est
     """Probability that a run of X is better than a run of Y, over all pairs, ties counted half (Mann-Whitney's U / nm).
 
     :param x: ``(n_runs,)``
-    :param y: ``(m_runs,)``; the runs of each are drawn on their own
+    :param y: ``(m_runs,)``; the runs of each are drawn separately
     :param seed: of the resampling
     :raises ValueError: as :func:`bootstrap`
     """

@@ -19,7 +19,7 @@ class PretrainArgs:
     n_head: int = 4
     """Attention heads per block."""
     n_embd: int = 128
-    """Width."""
+    """Width of the model."""
     longest_digits: int | None = None
     """The position table fits problems of this many digits; N+3 by default."""
     steps: int = 2000
@@ -27,17 +27,17 @@ class PretrainArgs:
     origin_steps: int = 600
     """Steps of the second stage, at half the learning rates: half the blocks start at position 0, as an RL episode does."""
     tokens_per_step: int = 3300
-    """Tokens of a batch, rounded up to whole blocks; a block is as long as the longest problem of N+1 digits."""
+    """Tokens per batch, rounded up to whole blocks; a block is as long as the longest problem of N+1 digits."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
     learning_rate: float = 1e-3
-    """Of AdamW; warms up over the first steps, then falls to a tenth along a cosine, as does Muon's."""
+    """Learning rate of AdamW; warms up over the first steps, then falls to a tenth along a cosine, as does Muon's."""
     muon_learning_rate: float = 2e-2
-    """Of Muon."""
+    """Learning rate of Muon."""
     warmup_steps: int = 100
     """Steps over which the learning rates rise from 0."""
     weight_decay: float = 0.01
-    """Decoupled, for matrices."""
+    """Decoupled weight decay, for matrices."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient."""
     autocast: bool = False
@@ -45,7 +45,7 @@ class PretrainArgs:
     eval_problems: int = 500
     """Problems of each kind for the accuracies at the end."""
     seed: int = 0
-    """Of the weights, the data and the evaluation."""
+    """Seed of the weights, the data and the evaluation."""
     device: str = "cpu"
     """Where to train, such as cpu, cuda or auto."""
     checkpoint_every: int = 500

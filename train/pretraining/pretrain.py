@@ -84,7 +84,7 @@ def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positi
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of pre-training with optimizers, learning-rate schedule and data of its own."""
+    """A part of pre-training with its own optimizers, learning-rate schedule and data."""
 
     name: str
     steps: int
@@ -99,10 +99,10 @@ class Stage:
 def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
     """Train a model in two stages and save it, in Hugging Face format, in the run folder.
 
-    If every block started at position 0, its first example would always stand where an RL episode stands, and the model would
+    If every block started at position 0, its first example would always be where an RL episode is, and the model would
     learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
     0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
-    itself under-trained, which a short second stage mends. A resumed run continues from the newest checkpoint.
+    itself under-trained, which a short second stage repairs. A resumed run continues from the newest checkpoint.
 
     :raises ValueError: if there are checkpoints, and none can be read
     :raises Interrupted: if a signal stopped the run, after a checkpoint

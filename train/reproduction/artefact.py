@@ -32,7 +32,7 @@ class Artefact:
         :param folder: made if need be
         :param name: of the target
         :param command: that made it
-        :param seconds: it took, without what was there before
+        :param seconds: it took, not counting what was there before
         """
         folder.mkdir(parents=True, exist_ok=True)
         write_rows(folder / f"{name}.csv", self.rows)
@@ -49,7 +49,7 @@ class Artefact:
 
 
 def write_index(folder: Path, scale: str, names: Iterable[str]) -> None:
-    """Write ``README.md``: the pages of all targets that are there, one behind the other.
+    """Write ``README.md``: the pages of all targets that are there, one after the other.
 
     :param folder: of the pages
     :param scale: for the heading

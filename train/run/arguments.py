@@ -34,7 +34,7 @@ def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | N
         ``preset``
     :param description: what ``--help`` says
     :param argv: the command line, ``sys.argv`` by default
-    :raises ValueError: if other arguments stand beside ``--resume`` than those of :data:`EXTENDING`
+    :raises ValueError: if arguments are given beside ``--resume`` other than those of :data:`EXTENDING`
     """
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", choices=tuple(presets), default=next(iter(presets)))

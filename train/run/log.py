@@ -45,7 +45,7 @@ class Progress:
 
     @cached_property
     def rollouts(self) -> list[Row]:
-        """One row per rollout, in which the values of an update stand beside those of its own rollout."""
+        """One row per rollout; the values of an update are in the row of its own rollout."""
         late = {name for name in self.columns if self._is_late(name)}
         found: list[Row] = []
         for index, row in enumerate(self.rows):
@@ -109,7 +109,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
                 float(value)
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(
-            f"run must have a sound table, but {str(path)!r} is damaged ({error}): mend it, or move it away to resume without "
-            "the rows so far"
+            f"run must have a sound table, but {str(path)!r} is damaged ({error}): repair it, or move it away to resume "
+            "without the rows so far"
         ) from error
     return rows

@@ -1,4 +1,4 @@
-"""How far something is that takes its time: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of something slow: a bar on a terminal, elsewhere an occasional line."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def unseen(steps: int) -> None:
 
 @contextmanager
 def meter(console: Console, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """Show within this block how far something is.
+    """Show the progress of something within this block.
 
     :param console: where
     :param what: such as ``"Evaluating"``

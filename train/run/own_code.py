@@ -1,4 +1,4 @@
-"""Code of one's own: what ``module:name`` or ``path/to/file.py:name`` means on a command line."""
+"""The user's own code: what ``module:name`` or ``path/to/file.py:name`` means on a command line."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ import cloudpickle
 class OwnCode:
     """A module that is not of this project, and a name that it knows. Use :meth:`find`.
 
-    Agents that use what it defines are saved together with its code, so they load where it is not.
+    Agents that use what it defines are saved together with its code, so they load even where it is missing.
     """
 
     argument: str

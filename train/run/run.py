@@ -5,7 +5,7 @@ checkpoints/    what it resumes from
 progress.csv    what it logged; TensorBoard's events beside it
 results.json    what it found; finished once it says what came out ``after`` training
 log.txt         what it printed, if an experiment made it
-source/         one's own code that it uses, if there is any
+source/         the user's own code, if it uses any
 lock            held by the process that makes the run
 """
 
@@ -69,7 +69,7 @@ class Run:
         :param presets: of the command
         :param console: for what a person should know
         :param inputs: digests of what a new run starts from, by argument
-        :param sources: files of one's own code that a new run uses; copies are kept in its folder
+        :param sources: files of the user's own code that a new run uses; copies are kept in its folder
         :raises ValueError: if the folder holds a run already, is no folder, or its record is damaged, or if another process
             makes the run
         :raises CannotWrite: if the folder cannot be written

@@ -90,7 +90,7 @@ def test_commands_say_how_far_they_are(clock, pretrained, ppo_arguments, command
     short = ["--extra-digits", 0, "--n-problems", 1, "--n-samples", 1]
     for arguments, said in (
         ([evaluate, "--model", pretrained, "--n-problems", 70, "--distributions", "mixture"], "Evaluating: 64 of 140 in "),
-        ([criticality, "--model", pretrained, *short], "Rollouts behind wrong tokens: 64 of "),
+        ([criticality, "--model", pretrained, *short], "Rollouts after wrong tokens: 64 of "),
         ([ppo, *ppo_arguments, "--total-timesteps", 200, "--run-folder", tmp_path / "run"], "Training tokens: "),
     ):
         command(*arguments)
