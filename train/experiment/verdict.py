@@ -29,7 +29,7 @@ this does not show (the same page has the numbers):
   not on others.
 - The commit that made a run is named above as far as the run recorded it; a run that did not need not come out the same
   again."""
-"""Stands beside the verdict in the report."""
+"""Shown with the verdict in the report."""
 
 
 @dataclass(frozen=True)
