@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from addition_gym import scratchpad
 from addition_gym.checks import one_of, shown
+from addition_gym.drafts import draft
 from addition_gym.episode import (
     DEFAULT_DIGITS,
     Reward,
@@ -181,6 +182,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
             print(flush=True)
         info = end_of_episode(completion, self._operands, self.sampler.pretrained_digits)
         return self._tokens.copy(), 1.0 if info["is_success"] else self.failure_reward, True, False, info
+
+    draft = staticmethod(draft)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which actions are legal, for sb3-contrib: all of them. Bool of shape ``(VOCAB_SIZE,)``."""

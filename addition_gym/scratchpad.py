@@ -22,6 +22,9 @@ from typing import Literal, NamedTuple
 
 from addition_gym.checks import check_digits, check_operands
 
+OPENING = "\n<scratch>\n"
+"""What a completion begins with."""
+
 CLOSING = "\n</scratch>\n"
 """What stands before the result line."""
 
@@ -63,22 +66,32 @@ def solution(a: int, b: int) -> str:
     :raises TypeError, ValueError: see :func:`addition_gym.checks.check_operands`
     """
     check_operands(a, b)
-    first, second = str(a), str(b)
-    digits: list[str] = []  # of the sum, most significant first
-    carry = 0
-    lines = ["", "<scratch>"]
-    for column in range(max(len(first), len(second))):
-        x, y = _drop_last(first, column), _drop_last(second, column)
-        x_digit, y_digit = x[-1:] or "0", y[-1:] or "0"
-        total = int(x_digit) + int(y_digit) + carry
+    return OPENING + remaining_lines(str(a), str(b))
+
+
+def remaining_lines(first: str, second: str, total: str = "", carry: str = "0") -> str:
+    """What is left to write when some columns are added.
+
+    :param first: digits of the first operand that are left; likewise ``second``
+    :param total: digits of the sum so far, most significant first
+    :param carry: into the next column
+    :return: decomposition lines, closing and result line
+    """
+    lines = []
+    while first or second:
+        x, y = first[-1:] or "0", second[-1:] or "0"
+        column = int(x) + int(y) + int(carry)
         lines.append(
-            f"{_bracket(x)} + {_bracket(y)} , A={_bracket(digits)} , C={carry} , "
-            f"{x_digit}+{y_digit}+{carry}={total} , A->{total % 10} , C->{total // 10}"
+            f"{bracket(first)} + {bracket(second)} , A={bracket(total)} , C={carry} , "
+            f"{x}+{y}+{carry}={column} , A->{column % 10} , C->{column // 10}\n"
         )
-        digits.insert(0, str(total % 10))
-        carry = total // 10
-    lines += [f"[] + [] , A={_bracket(digits)} C={carry} , END", "</scratch>", result_line(a, b), ""]
-    return "\n".join(lines)
+        first, second, total, carry = first[:-1], second[:-1], f"{column % 10}{total}", str(column // 10)
+    return "".join(lines) + f"[] + [] , A={bracket(total)} C={carry} , END" + CLOSING + result(total, carry) + "\n"
+
+
+def result(total: str, carry: str) -> str:
+    """The result line after the last column. :param total: digits of the sum but for the carry"""
+    return " ".join((carry if carry != "0" else "") + total)
 
 
 def result_line(a: int, b: int) -> str:
@@ -162,5 +175,6 @@ def _drop_last(digits: str, count: int) -> str:
     return digits[: max(len(digits) - count, 0)]
 
 
-def _bracket(digits: str | list[str]) -> str:
+def bracket(digits: str) -> str:
+    """A list of digits, such as ``"[3,4,5]"``."""
     return "[" + ",".join(digits) + "]"

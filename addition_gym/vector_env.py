@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from addition_gym import scratchpad
 from addition_gym.checks import one_of, shown, whole
+from addition_gym.drafts import draft
 from addition_gym.episode import (
     DEFAULT_DIGITS,
     Reward,
@@ -150,6 +151,8 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
                 infos, {"final_obs": final_obs, "final_info": final_info, "operands": self._operands[row]}, row
             )
         return self._tokens.copy(), rewards, terminations, np.zeros(self.num_envs, dtype=np.bool_), infos
+
+    draft = staticmethod(draft)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which actions are legal: all of them. Bool of shape ``(num_envs, VOCAB_SIZE)``."""

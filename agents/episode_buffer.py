@@ -77,7 +77,6 @@ class EpisodeBuffer:
         self.critical_tokens: np.ndarray | None = None
         self.reference_logits = np.zeros((*shape, self.vocab_size), dtype=np.float32)
         self.old_logits = np.zeros((*shape, self.vocab_size), dtype=np.float32) if self.keep_old_logits else None
-        self._on_device: list[tuple[np.ndarray, np.ndarray, tuple[Tensor, ...]]] = []
 
     def add(
         self,
@@ -85,26 +84,28 @@ class EpisodeBuffer:
         obs: np.ndarray,
         actions: np.ndarray,
         rewards: np.ndarray,
-        values: Tensor,
-        log_probs: Tensor,
-        logits: Tensor,
+        values: np.ndarray,
+        log_probs: np.ndarray,
+        logits: np.ndarray | None,
     ) -> None:
-        """Store one step of some episodes. What lies on the device is fetched for all steps together, by :meth:`fetch`.
+        """Store one step of some episodes.
 
         :param episodes: which, int ``(b,)``, without repeats
         :param obs: the states, token ids ``(b, T)``
         :param actions: ``(b,)``; likewise ``rewards``
-        :param values: of the states, on the device, ``(b,)``
-        :param log_probs: of the actions, likewise
-        :param logits: of the policy, before the softmax temperature, likewise ``(b, V)``
+        :param values: of the states, ``(b,)``
+        :param log_probs: of the actions, ``(b,)``
+        :param logits: of the policy, before the softmax temperature, ``(b, V)``; only read if they are kept
         """
         positions = np.maximum((obs != self.pad_token_id).sum(axis=1), 1) - 1
         self.tokens[episodes] = obs
         self.mask[episodes, positions] = True
         self.actions[episodes, positions] = actions
         self.rewards[episodes, positions] = rewards
-        kept = (values, log_probs, logits) if self.keep_old_logits else (values, log_probs)
-        self._on_device.append((episodes, positions, kept))
+        self.values[episodes, positions] = values
+        self.log_probs[episodes, positions] = log_probs
+        if self.old_logits is not None:
+            self.old_logits[episodes, positions] = logits
 
     def mark_critical(self, episode: int, indices: Sequence[int]) -> None:
         """Store which tokens of an episode's text the environment says are critical.
@@ -114,15 +115,6 @@ class EpisodeBuffer:
         if self.critical_tokens is None:
             self.critical_tokens = np.zeros_like(self.mask)
         self.critical_tokens[episode, np.asarray(indices, dtype=np.int64) - 1] = True
-
-    def fetch(self) -> None:
-        """Fetch values, log-probabilities and logits from the device; to be called after the last :meth:`add`."""
-        episodes, positions, kept = zip(*self._on_device, strict=True)
-        where = np.concatenate(episodes), np.concatenate(positions)
-        arrays = [self.values, self.log_probs] + ([] if self.old_logits is None else [self.old_logits])
-        for array, tensors in zip(arrays, zip(*kept, strict=True), strict=True):
-            array[where] = torch.cat(tensors).cpu().numpy()
-        self._on_device = []
 
     def compute_returns_and_advantage(self) -> None:
         """Generalised advantage estimation (Schulman et al. 2016) of every episode; each ends with value 0.

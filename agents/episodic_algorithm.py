@@ -18,8 +18,8 @@ from agents.health import Health
 from agents.progress_bar import TimestepsBar
 from agents.training_state import TrainingState
 from agents.vec_env import VectorEnvAdapter
-from policies.kv_cache import KVCache
 from policies.policy import GPT2Policy
+from policies.text_cache import TextCache
 
 
 class EpisodicAlgorithm(OnPolicyAlgorithm):
@@ -44,11 +44,13 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
     health: Health
     batch_rng: np.random.Generator
     """Draws the minibatches."""
+    sampling_rng: np.random.Generator
+    """Draws a number for every token of every episode, which chooses it."""
     training_state: TrainingState | None = None
     """What :meth:`save_checkpoint` remembered; None again as soon as a rollout begins."""
     seconds_learned: float = 0.0
     """How long the agent had learned when its last update ended, interruptions aside; reset with the timesteps."""
-    _cache: KVCache | None = None
+    _cache: TextCache | None = None
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_cache"]
@@ -139,8 +141,9 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
         steps are not counted and not seen by the statistics.
         """
         if self._cache is None or self._cache.capacity != env.num_envs:
-            self._cache = self.policy.make_cache(env.num_envs)
+            self._cache = self.policy.make_cache(env.num_envs, rng=self.sampling_rng, keep_logits=buffer.keep_old_logits)
         (cache := self._cache).reset()
+        n_reads, n_tokens_read = cache.kv.n_reads, cache.kv.n_tokens_read
         per_lane = self.n_episodes // env.num_envs
         played = np.zeros(env.num_envs, dtype=np.int64)  # episodes of each lane
         lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
@@ -151,7 +154,7 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
             assert isinstance(obs, np.ndarray)
             states = obs[lanes]
             decoded = self.policy.decode(states, cache)
-            actions[lanes] = decoded.actions.cpu().numpy()
+            actions[lanes] = decoded.actions
             new_obs, rewards, dones, infos = env.step(actions)
             active = np.bincount(lanes, minlength=env.num_envs).astype(np.bool_)
             dones = dones & active
@@ -173,7 +176,8 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
             if (finished := np.flatnonzero(played[lanes] == per_lane)).size:
                 actions[lanes[finished]] = idle_action
                 lanes = lanes[cache.drop(finished)]
-        buffer.fetch()
+        self.logger.record("rollout/forward_passes", cache.kv.n_reads - n_reads)
+        self.logger.record("rollout/tokens_read", (cache.kv.n_tokens_read - n_tokens_read) / buffer.mask.sum())
         return True
 
     def _value_of(self, observation: np.ndarray) -> float:

@@ -209,6 +209,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         self.clip_range_schedule = FloatSchedule(self.clip_range)
         self.set_random_seed(self.seed)
         self.batch_rng = np.random.default_rng(self.seed)
+        self.sampling_rng = np.random.default_rng(None if self.seed is None else [self.seed, 1])
         policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
         assert isinstance(policy, GPT2Policy)
         self.policy = policy.to(self.device)
@@ -223,6 +224,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         shape = (self.n_episodes, self.policy.max_tokens, int(self.action_space.n))
         keep_old_logits = self.weighting.reads_old_logits or logits_bytes(*shape) <= ALWAYS_KEPT
         check_memory(*shape, keep_old_logits)
+        assert self.env is not None
+        self.policy.draft = self.env.get_attr("draft")[0] if self.env.has_attr("draft") else None
         self.rollout_buffer = EpisodeBuffer(
             *shape,
             self.policy.pad_token_id,

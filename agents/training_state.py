@@ -22,6 +22,7 @@ class TrainingState:
     torch: Tensor
     cuda: list[Tensor]
     minibatches: Mapping[str, Any]
+    sampling: Mapping[str, Any]
     lanes: list[dict[str, Any]]
     logged: tuple[dict[str, Any], dict[str, int], dict[str, Any]]
     """What the logger will write at the end of the next rollout."""
@@ -41,6 +42,7 @@ class TrainingState:
             torch.get_rng_state(),
             torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             agent.batch_rng.bit_generator.state,  # type: ignore[attr-defined]
+            agent.sampling_rng.bit_generator.state,  # type: ignore[attr-defined]
             [generator.bit_generator.state for generator in env.get_attr("np_random")],
             (dict(agent.logger.name_to_value), dict(agent.logger.name_to_count), dict(agent.logger.name_to_excluded)),
         )
@@ -61,6 +63,7 @@ class TrainingState:
         for generator, state in zip(env.get_attr("np_random"), self.lanes, strict=True):
             generator.bit_generator.state = state
         agent.batch_rng.bit_generator.state = self.minibatches  # type: ignore[attr-defined]
+        agent.sampling_rng.bit_generator.state = self.sampling  # type: ignore[attr-defined]
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)

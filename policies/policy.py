@@ -3,7 +3,7 @@
 import copy
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +18,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from policies.checks import above, at_least, between
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
-from policies.kv_cache import KVCache, advance
+from policies.kv_cache import KVCache
 from policies.model_files import load_gpt2
-
-
-class Decoded(NamedTuple):
-    """The next tokens of B texts."""
-
-    actions: Tensor
-    """The tokens, int64 ``(B,)``."""
-    values: Tensor
-    """Values of the states in which they were chosen, ``(B,)``."""
-    log_prob: Tensor
-    """Log-probabilities of the tokens, ``(B,)``."""
-    logits: Tensor
-    """The language model's logits, before the softmax temperature, float32 ``(B, V)``."""
+from policies.text_cache import Choice, Decoded, Draft, TextCache
 
 
 class GPT2Policy(ActorCriticPolicy):
@@ -41,7 +29,7 @@ class GPT2Policy(ActorCriticPolicy):
     An observation is a row of token ids padded right, an action is the next token. The policy holds the trained model
     (``language_model``), a frozen copy of it as it was at the start (``reference``; not in the optimizer, but in the
     ``state_dict``) and a value head (``value_net``). It follows SB3's contract, so stock SB3 algorithms run with it; they read
-    the whole text at every step. ``predict`` carries a :class:`policies.kv_cache.KVCache` as SB3's ``state``.
+    the whole text at every step. ``predict`` carries a :class:`policies.text_cache.TextCache` as SB3's ``state``.
 
     Policy and reference always use the same softmax temperature and precision, and no dropout.
 
@@ -71,6 +59,8 @@ class GPT2Policy(ActorCriticPolicy):
     language_model: GPT2LMHeadModel
     reference: GPT2LMHeadModel
     value_net: nn.Sequential  # type: ignore[assignment]
+    draft: Draft | None = None
+    """Says how texts may continue, for decoding several tokens at a time; an agent sets it to its environment's."""
 
     def __init__(
         self,
@@ -197,34 +187,59 @@ class GPT2Policy(ActorCriticPolicy):
         with self._precision():
             return self.reference.lm_head(hidden_states(self.reference.transformer, tokens)[mask]).float()
 
-    # One token: the last state of every text, through a cache
+    # The next token of every text, through a cache
 
-    def make_cache(self, n_rows: int, max_tokens: int | None = None) -> KVCache:
-        """An empty cache for decoding ``n_rows`` texts of up to ``max_tokens``, by default those of the observations."""
+    def make_cache(
+        self,
+        n_rows: int,
+        max_tokens: int | None = None,
+        draft: Draft | None = None,
+        rng: np.random.Generator | None = None,
+        keep_logits: bool = True,
+    ) -> TextCache:
+        """An empty cache for decoding.
+
+        :param n_rows: number of texts
+        :param max_tokens: longest text; by default that of the observations
+        :param draft: says how texts may continue; by default ``self.draft``
+        :param rng: draws the random numbers that choose tokens; by default PyTorch's generator seeds one
+        :param keep_logits: whether logits are wanted
+        """
         dtype = torch.bfloat16 if self.autocast else torch.float32
-        return KVCache(self.language_model.transformer, n_rows, max_tokens or self.max_tokens, dtype)
+        return TextCache(
+            KVCache(self.language_model.transformer, n_rows, max_tokens or self.max_tokens, dtype),
+            int(self.language_model.config.vocab_size),
+            self.pad_token_id,
+            [*self.language_model.parameters(), *self.value_net.parameters()],
+            rng,
+            draft or self.draft,
+            keep_logits,
+        )
 
     @torch.no_grad()
-    def decode(self, obs: np.ndarray, cache: KVCache, deterministic: bool = False) -> Decoded:
-        """Choose the next token of every text; the same as :meth:`forward`, token by token.
+    def decode(self, obs: np.ndarray, cache: TextCache, deterministic: bool = False) -> Decoded:
+        """Choose the next token of every text; the same as :meth:`forward`, several tokens at a time where there are drafts.
 
         :param obs: observations ``(B, max_tokens)``, on the host
-        :param cache: of ``B`` rows, updated in place
+        :param cache: of ``B`` texts, updated in place
         :param deterministic: the most probable token instead of a sample
+        :raises FloatingPointError: if the logits hold a NaN or an infinity
         """
-        lengths = np.maximum((obs != self.pad_token_id).sum(axis=1), 1)
-        with self._precision():
-            hidden = advance(self.language_model.transformer, cache, obs, lengths)
+        return cache.decode(obs, self._choose_all, deterministic)
+
+    def _choose_all(self, hidden: Tensor, uniforms: np.ndarray | None) -> Choice:
         logits = self._logits(hidden)
-        actions, log_prob = self._choose(F.log_softmax(logits / self.temperature, dim=-1), deterministic)
-        return Decoded(actions, self._values(hidden), log_prob, logits)
+        device_uniforms = None if uniforms is None else torch.as_tensor(uniforms, device=logits.device)
+        actions, log_prob = _choose(F.log_softmax(logits / self.temperature, dim=-1), device_uniforms)
+        return Choice(actions, self._values(hidden), log_prob, logits)
 
     # SB3's contract
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions ``(B,)``, values ``(B, 1)`` and log-probabilities ``(B,)`` for observations ``(B, max_tokens)``."""
         hidden = self._last_hidden(obs)
-        actions, log_prob = self._choose(self._log_probs(hidden), deterministic)
+        uniforms = None if deterministic else torch.rand(len(hidden), device=hidden.device)
+        actions, log_prob = _choose(self._log_probs(hidden), uniforms)
         return actions, self._values(hidden)[:, None], log_prob
 
     def evaluate_actions(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
@@ -245,10 +260,10 @@ class GPT2Policy(ActorCriticPolicy):
     def predict(  # type: ignore[override]
         self,
         observation: np.ndarray | dict[str, np.ndarray],
-        state: KVCache | None = None,
+        state: TextCache | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
-    ) -> tuple[np.ndarray, KVCache]:
+    ) -> tuple[np.ndarray, TextCache]:
         """Choose tokens, as SB3's ``predict``.
 
         :param observation: one observation ``(max_tokens,)`` or several ``(B, max_tokens)``
@@ -263,7 +278,7 @@ class GPT2Policy(ActorCriticPolicy):
         obs, vectorized = self.obs_to_tensor(observation)
         assert isinstance(obs, Tensor)
         cache = self.make_cache(len(obs)) if state is None or state.shape != (len(obs), self.max_tokens) else state
-        actions = self.decode(obs.cpu().numpy(), cache, deterministic).actions.cpu().numpy()
+        actions = self.decode(obs.cpu().numpy(), cache, deterministic).actions
         return (actions if vectorized else actions[0]), cache
 
     def _texts(self, obs: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,15 +306,23 @@ class GPT2Policy(ActorCriticPolicy):
     def _values(self, hidden: Tensor) -> Tensor:
         return self.value_net((hidden.detach() if self.detach_value else hidden).float())[..., 0]
 
-    @staticmethod
-    def _choose(log_probs: Tensor, deterministic: bool) -> tuple[Tensor, Tensor]:
-        try:
-            actions = log_probs.argmax(dim=1) if deterministic else torch.multinomial(log_probs.exp(), 1)[:, 0]
-        except RuntimeError as error:
-            if log_probs.isfinite().all():
-                raise
-            raise FloatingPointError("NaN or infinity in the policy's logits: its weights are broken, or too large") from error
-        return actions, log_probs.gather(1, actions[:, None])[:, 0]
+
+def _choose(log_probs: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Tokens by inverting the distribution function at random numbers, and their log-probabilities.
+
+    :param log_probs: ``(M, V)``
+    :param uniforms: in [0, 1), ``(M,)``; None for the most probable tokens
+    :raises FloatingPointError: if a log-probability is not a number
+    """
+    if uniforms is None:
+        actions = log_probs.argmax(dim=1)
+    else:
+        cumulated = log_probs.exp().cumsum(dim=1)
+        actions = (cumulated <= uniforms[:, None] * cumulated[:, -1:]).sum(dim=1).clamp(max=log_probs.shape[1] - 1)
+    log_prob = log_probs.gather(1, actions[:, None])[:, 0]
+    if log_prob.isnan().any():
+        raise FloatingPointError("NaN or infinity in the policy's logits: its weights are broken, or too large")
+    return actions, log_prob
 
 
 def entropy(log_probs: Tensor) -> Tensor:

@@ -24,11 +24,10 @@ def filled(
                 obs,
                 text[2 + step : 3 + step],
                 rewards[step : step + 1],
-                torch.from_numpy(values[step : step + 1]),
-                torch.from_numpy(log_probs[step : step + 1]),
-                torch.from_numpy(rng.normal(size=(1, V))),
+                values[step : step + 1],
+                log_probs[step : step + 1],
+                rng.normal(size=(1, V)),
             )
-    buffer.fetch()
     return buffer
 
 
@@ -99,9 +98,7 @@ def test_what_is_put_for_a_batch_comes_back_with_it() -> None:
 def test_padding_action_is_kept() -> None:
     buffer = EpisodeBuffer(1, 4, V, PAD, 1.0, 1.0)
     obs = np.array([[3, 2, PAD, PAD]])
-    on_device = torch.zeros(1), torch.tensor([-1.0]), torch.zeros(1, V)
-    buffer.add(np.array([0]), obs, np.array([PAD]), np.array([0.0]), *on_device)
-    buffer.fetch()
+    buffer.add(np.array([0]), obs, np.array([PAD]), np.zeros(1), np.zeros(1), np.array([-1.0]), np.zeros((1, V)))
     batch = next(buffer.batches(np.array([0]), 10))
     assert batch.actions.tolist() == [PAD]
     assert batch.mask.tolist() == [[False, True]]

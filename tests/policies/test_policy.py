@@ -56,7 +56,8 @@ def test_every_way_to_a_log_probability_agrees(temperature: float, value_net_arc
     for other in (evaluated_values, policy.predict_values(obs), sequence_values[:, None]):
         torch.testing.assert_close(other, values, atol=1e-5, rtol=0)
     torch.testing.assert_close(entropy, independent.entropy(), atol=1e-5, rtol=0)
-    greedy, decoded_values, greedy_log_prob, logits = policy.decode(obs.numpy(), policy.make_cache(6), deterministic=True)
+    decoded = policy.decode(obs.numpy(), policy.make_cache(6), deterministic=True)
+    greedy, decoded_values, greedy_log_prob, logits = map(torch.from_numpy, decoded)
     assert torch.equal(greedy, independent.probs.argmax(dim=1))
     torch.testing.assert_close(torch.log_softmax(logits / temperature, 1), independent.logits, atol=1e-5, rtol=0)
     torch.testing.assert_close(decoded_values, values[:, 0], atol=1e-5, rtol=0)
@@ -67,7 +68,7 @@ def test_samples_follow_the_distribution() -> None:
     policy = make_policy()
     obs = random_obs(1).expand(4000, -1)
     actions = policy.decode(obs.numpy(), policy.make_cache(4000)).actions
-    frequencies = torch.bincount(actions, minlength=VOCAB_SIZE) / 4000
+    frequencies = torch.bincount(torch.from_numpy(actions), minlength=VOCAB_SIZE) / 4000
     expected = policy.get_distribution(obs[:1]).distribution.probs[0]
     assert (frequencies - expected).abs().max() < 5 * (0.25 / 4000) ** 0.5
 

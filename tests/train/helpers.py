@@ -15,7 +15,7 @@ from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, decode, encode, prompt, solut
 from addition_gym.env import ScratchpadAddEnv
 from addition_gym.episode import token_space
 from policies import GPT2Policy
-from policies.policy import Decoded
+from policies.text_cache import Decoded
 
 PRETRAIN_RUN = dict(
     digits=1,
@@ -136,14 +136,14 @@ class ScriptedPolicy(GPT2Policy):
     completion: Callable[[int, int], str] = staticmethod(solution)
 
     def decode(self, obs, cache, deterministic=False):
-        actions = torch.zeros(len(obs), dtype=torch.long)
+        actions = np.zeros(len(obs), dtype=np.int64)
         for row, tokens in enumerate(obs):
             match = re.fullmatch(r"Input:\n(\d+)\+(\d+)\nTarget:(.*)", decode(tokens), re.DOTALL)
             wanted = self.completion(int(match[1]), int(match[2]))
             written = len(match[3])
             actions[row] = int(encode(wanted[written])[0]) if written < len(wanted) else PAD_TOKEN_ID
-        zeros = torch.zeros(len(obs))
-        return Decoded(actions, zeros, zeros, torch.zeros(len(obs), VOCAB_SIZE))
+        zeros = np.zeros(len(obs), dtype=np.float32)
+        return Decoded(actions, zeros, zeros, None)
 
 
 def scripted_policy(completion: Callable[[int, int], str], digits: int = 3) -> ScriptedPolicy:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,7 +98,7 @@ class Slippery(ScriptedPolicy):
             return super().decode(obs, cache)
         self.completion = solution
         decoded = super().decode(obs, cache)
-        return decoded._replace(actions=torch.where(torch.rand(len(obs)) < 0.005, PAD_TOKEN_ID, decoded.actions))
+        return decoded._replace(actions=np.where(torch.rand(len(obs)) < 0.005, PAD_TOKEN_ID, decoded.actions))
 
 
 @pytest.fixture

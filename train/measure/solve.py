@@ -59,12 +59,12 @@ def _finish(
     policy: GPT2Policy, env: ScratchpadAddVectorEnv, obs: npt.NDArray[np.int64], deterministic: bool
 ) -> list[dict[str, Any]]:
     """The final ``info`` of the episode under way in each lane."""
-    cache = policy.make_cache(env.num_envs, env.max_tokens)
+    cache = policy.make_cache(env.num_envs, env.max_tokens, env.draft, keep_logits=False)
     infos: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
     lanes = np.arange(env.num_envs)  # row i of the cache writes in lane lanes[i]
     actions = np.zeros(env.num_envs, dtype=np.int64)
     while len(lanes):
-        actions[lanes] = policy.decode(obs[lanes], cache, deterministic).actions.cpu().numpy()
+        actions[lanes] = policy.decode(obs[lanes], cache, deterministic).actions
         obs, _, terminations, _, step_infos = env.step(actions)
         ended = np.flatnonzero(terminations[lanes])
         actions[lanes[ended]] = PAD_TOKEN_ID + 1  # a lane that is done idles

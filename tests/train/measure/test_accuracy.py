@@ -201,7 +201,7 @@ def test_problems_come_with_all_their_samples() -> None:
     class Slippery(ScriptedPolicy):
         def decode(self, obs, cache, deterministic=False):
             decoded = super().decode(obs, cache)
-            return decoded._replace(actions=torch.where(torch.rand(len(obs)) < 0.005, PAD_TOKEN_ID, decoded.actions))
+            return decoded._replace(actions=np.where(torch.rand(len(obs)) < 0.005, PAD_TOKEN_ID, decoded.actions))
 
     torch.manual_seed(0)
     problems = Kind(1).problems(1, 8, seed=2)
@@ -231,7 +231,7 @@ def test_greedy_or_sampled_as_asked() -> None:
     class Fickle(ScriptedPolicy):
         def decode(self, obs, cache, deterministic=False):
             decoded = super().decode(obs, cache)
-            return decoded if deterministic else decoded._replace(actions=torch.zeros_like(decoded.actions))
+            return decoded if deterministic else decoded._replace(actions=np.zeros_like(decoded.actions))
 
     policy = random_policy(2, cls=Fickle)
     assert [accuracy.solved for accuracy in accuracies(policy, 1, 10)] == [10, 10]
