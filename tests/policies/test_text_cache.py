@@ -190,13 +190,14 @@ def test_pairs_of_tokens_have_the_probabilities_of_the_model(policy: GPT2Policy)
     likely = int(policy.get_distribution(torch.as_tensor(padded([[3, 1]]))).distribution.probs.argmax())
     cache = policy.make_cache(count, draft=lambda texts: np.full((len(texts), 3), likely), rng=np.random.default_rng(0))
     first = policy.decode(padded([[3, 1]] * count), cache).actions
-    followed = [[3, 1, int(token)] for token in first if token != PAD]
-    cache.drop(np.flatnonzero(first == PAD))
-    order = policy.decode(padded(followed), cache)  # all rows continue, in whatever order drop left them
+    reads = cache.kv.n_reads
+    followed = [[3, 1, int(first[row])] for row in cache.drop(np.flatnonzero(first == PAD))]
+    second = policy.decode(padded(followed), cache).actions
+    assert cache.kv.n_reads == reads  # they were foreseen
     observed = np.zeros((VOCAB_SIZE, VOCAB_SIZE))
     observed[PAD, PAD] = (first == PAD).sum()
-    for text, second in zip(followed, order.actions, strict=True):
-        observed[text[-1], second] += 1
+    for text, token in zip(followed, second, strict=True):
+        observed[text[-1], token] += 1
     with torch.no_grad():
         p_first = policy.get_distribution(torch.as_tensor(padded([[3, 1]]))).distribution.probs[0].double()
         expected = np.zeros_like(observed)
