@@ -2,7 +2,6 @@ import html
 import re
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from rich.style import Style
@@ -141,7 +140,7 @@ def test_bad_arguments(arguments, message, pretrained, command) -> None:
 def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
     run = shutil.copytree(ppo_run, tmp_path / "run")
     agent = PrioritizedKLPPO.load(run / "agent.zip", device="cpu")
-    for parameter in agent.policy.value_net.parameters():  # zero so far, since the run never had a success
+    for parameter in agent.policy.value_net.parameters():  # zero at the start
         torch.nn.init.ones_(parameter)
     agent.save(run / "agent.zip")
     shutil.copy(run / "agent.zip", run / "checkpoints" / "agent_10.zip")  # 10 sorts after 9, unlike "10"
@@ -157,7 +156,8 @@ def test_run_starts_with_its_reference(pretrained, ppo_run, tmp_path) -> None:
         expected = Model.find(paths[index - 1] if index else pretrained).load()
         assert same_weights(weights(found.policy.language_model), weights(expected.language_model))
         assert same_weights(weights(found.policy.reference), reference)
-        assert all(bool(np.any(weight)) == (index in (1, 2, len(paths))) for weight in weights(found.policy.value_net).values())
+        if index in (0, 1, 2, len(paths)):
+            assert all((weight == min(index, 1)).all() for weight in weights(found.policy.value_net).values())
     assert names[0] == "start"
     assert names[-1].startswith("end, ")
     assert len(names) == len(paths) + 1

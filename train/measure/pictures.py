@@ -3,8 +3,12 @@
 from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection, PathCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
 
 from train.measure.choices import Colour
 from train.measure.inspection import QUANTITIES, Inspection, rgb
@@ -22,6 +26,9 @@ STYLES = (
 """Colour and dash of the curves of a picture, one per arm: the dashes are for grey paper."""
 
 
+_FONT_SIZE = 9
+
+
 def draw_text(axes: Axes, text: str, shades: Sequence[float], boxed: Collection[int] = (), crossed: int = -1) -> None:
     """A text, one cell per token.
 
@@ -32,22 +39,38 @@ def draw_text(axes: Axes, text: str, shades: Sequence[float], boxed: Collection[
     :param crossed: a position that is crossed out, -1 for none
     """
     row = column = width = 0
-    for position, (character, shade) in enumerate(zip(text, shades, strict=True)):
-        colour = tuple(channel / 255 for channel in rgb(shade))
-        edge = "black" if position in boxed else "none"
-        axes.add_patch(
-            Rectangle((column, -row - 1), 1, 1, facecolor=colour, edgecolor=edge, linewidth=1.2, zorder=1 + (position in boxed))
-        )
-        shown = {"\n": "↵", " ": "·"}.get(character, character)
-        grey = "0.6" if shown != character else "black"
-        axes.text(
-            column + 0.5, -row - 0.55, shown, family="monospace", fontsize=9, ha="center", va="center", color=grey, zorder=3
-        )
+    cells: list[Rectangle] = []
+    places: dict[str, list[tuple[float, float]]] = {}
+    for position, character in enumerate(text):
+        cells.append(Rectangle((column, -row - 1), 1, 1))
+        places.setdefault({"\n": "↵", " ": "·"}.get(character, character), []).append((column + 0.5, -row - 0.55))
         if position == crossed:
             axes.plot([column, column + 1], [-row - 1, -row], color="black", linewidth=1.2, zorder=4)
         column, width = column + 1, max(width, column + 1)
         if character == "\n":
             row, column = row + 1, 0
+    colours = [[channel / 255 for channel in rgb(shade)] for shade in shades]
+    axes.add_collection(PatchCollection(cells, facecolors=colours, edgecolors="none", zorder=1))
+    axes.add_collection(
+        PatchCollection([cells[i] for i in boxed], facecolors="none", edgecolors="black", linewidths=1.2, zorder=2)
+    )
+    for shown, offsets in places.items():  # an artist per character, since one per token takes a second
+        glyph = TextPath((0, 0), shown, size=_FONT_SIZE, prop=FontProperties(family="monospace"))
+        centred = Affine2D().translate(-glyph.get_extents().x0 - glyph.get_extents().width / 2, -0.35 * _FONT_SIZE)
+        colour = "0.6" if shown in "↵·" else "black"
+        axes.add_collection(
+            PathCollection(
+                [glyph],
+                transform=centred + Affine2D().scale(1 / 72) + axes.figure.dpi_scale_trans,
+                offsets=offsets,
+                offset_transform=axes.transData,
+                facecolors=colour,
+                linewidths=0,
+                snap=False,
+                gid=shown,
+                zorder=3,
+            )
+        )
     axes.set(xlim=(-0.2, width + 0.2), ylim=(-row - 1.2, 0.2))
     axes.set_aspect(1.8)
     axes.axis("off")

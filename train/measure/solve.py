@@ -1,6 +1,7 @@
 """Let a policy solve given problems, and look at how it reads given solutions."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -86,18 +87,20 @@ def critical_probabilities(
     :param batch_size: how many solutions are read at a time
     :return: mean probability by ``(line, operand, kind)`` of :class:`addition_gym.scratchpad.CriticalToken`
     """
-    texts = [np.concatenate([encode(prompt(a, b)), encode(solution(a, b))]) for a, b in problems]
     gathered: dict[tuple[int, int, str], list[float]] = {}
-    for start in range(0, len(texts), batch_size):
-        rows = texts[start : start + batch_size]
-        tokens = torch.full((len(rows), max(map(len, rows))), PAD_TOKEN_ID)
-        for row, text in enumerate(rows):
-            tokens[row, : len(text)] = torch.from_numpy(text)
-        tokens = tokens.to(policy.device)
-        log_probs = policy.evaluate_sequences(tokens, torch.ones_like(tokens, dtype=torch.bool))[0]
-        right = log_probs.view(*tokens.shape, -1)[:, :-1].gather(2, tokens[:, 1:, None])[:, :, 0].exp().cpu()  # (B, T - 1)
-        for row, (a, b) in enumerate(problems[start : start + batch_size]):
-            for token in critical_tokens(a, b, pretrained_digits):
-                probability = right[row, len(prompt(a, b)) + token.position - 1].item()
-                gathered.setdefault((token.line, token.operand, token.kind), []).append(probability)
+    critical = [(problem, found) for problem in problems if (found := critical_tokens(*problem, pretrained_digits))]
+    for start in range(0, len(critical), batch_size):
+        some = critical[start : start + batch_size]
+        states = [[len(prompt(*problem)) + token.position - 1 for token in found] for problem, found in some]
+        tokens = np.full((len(some), max(map(max, states)) + 2), PAD_TOKEN_ID)
+        mask = np.zeros(tokens.shape, dtype=np.bool_)
+        for row, (problem, _) in enumerate(some):
+            text = encode(prompt(*problem) + solution(*problem))[: tokens.shape[1]]
+            tokens[row, : len(text)] = text
+            mask[row, states[row]] = True
+        log_probs, _ = policy.evaluate_sequences(*(torch.as_tensor(array, device=policy.device) for array in (tokens, mask)))
+        right = torch.as_tensor(tokens[:, 1:][mask[:, :-1]], device=policy.device)
+        probabilities = log_probs.gather(1, right[:, None])[:, 0].exp().tolist()
+        for token, probability in zip(chain(*(found for _, found in some)), probabilities, strict=True):
+            gathered.setdefault((token.line, token.operand, token.kind), []).append(probability)
     return {key: float(np.mean(values)) for key, values in sorted(gathered.items())}

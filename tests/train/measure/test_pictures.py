@@ -16,10 +16,13 @@ def test_picture_shows_every_token_on_its_colour() -> None:
     text = solution(*PROBLEM)
     places = [(x, y) for y, line in enumerate(text.split("\n")[:-1]) for x in range(len(line) + 1)]
     for axes, colour in zip(figure.axes, ((247, 103, 7), (255, 255, 255)), strict=True):
-        assert "".join(written.get_text() for written in axes.texts) == text.replace("\n", "↵").replace(" ", "·")
-        assert [(round(x - 0.5), round(-y - 0.55)) for x, y in (written.get_position() for written in axes.texts)] == places
-        assert [cell.get_xy() for cell in axes.patches] == [(x, -y - 1) for x, y in places]
-        assert {tuple(round(255 * channel) for channel in cell.get_facecolor()[:3]) for cell in axes.patches} == {colour}
-        boxed = {position for position, cell in enumerate(axes.patches) if cell.get_edgecolor()[3] == 1}
+        cells, frames, *glyphs = axes.collections
+        shown = {tuple(place): glyph.get_gid() for glyph in glyphs for place in glyph.get_offsets()}
+        assert "".join(shown[x + 0.5, -y - 0.55] for x, y in places) == text.replace("\n", "↵").replace(" ", "·")
+        assert len(shown) == len(places)
+        corners = [tuple(path.vertices.min(axis=0)) for path in cells.get_paths()]
+        assert corners == [(x, -y - 1) for x, y in places]
+        assert {tuple(round(255 * channel) for channel in face[:3]) for face in cells.get_facecolors()} == {colour}
+        boxed = {corners.index(tuple(path.vertices.min(axis=0))) for path in frames.get_paths()}
         assert boxed == set(critical(PROBLEM, 1))
     assert figure.axes[0].get_title(loc="left") == "13+4, KL (white 0, orange 1)"
