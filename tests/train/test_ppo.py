@@ -151,6 +151,7 @@ def test_tensorboard_tags(ppo_run) -> None:
         ),
         "accuracy": ("<=N", "N+1"),
         "eval": ("accuracy_<=N", "accuracy_N+1"),
+        "rollout": ("forward_passes", "tokens_read"),
         "tokens/critical": (  # below the accuracies: TensorBoard sorts by name
             "line1_operand1_comma",
             "line1_operand1_digit",
