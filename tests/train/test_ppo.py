@@ -121,7 +121,7 @@ def test_agent_loads_predicts_and_keeps_its_reference(ppo_run, pretrained) -> No
 def test_tensorboard_tags(ppo_run) -> None:
     """SB3's, section 5 of the design, and what the callbacks add."""
     wanted = {
-        "rollout": ("ep_len_mean", "ep_rew_mean", "success_rate"),
+        "rollout": ("ep_len_mean", "ep_rew_mean", "forward_passes", "success_rate", "tokens_read"),
         "time": ("episodes", "fps"),
         "train": (
             "approx_kl",
@@ -151,7 +151,6 @@ def test_tensorboard_tags(ppo_run) -> None:
         ),
         "accuracy": ("<=N", "N+1"),
         "eval": ("accuracy_<=N", "accuracy_N+1"),
-        "rollout": ("forward_passes", "tokens_read"),
         "tokens/critical": (  # below the accuracies: TensorBoard sorts by name
             "line1_operand1_comma",
             "line1_operand1_digit",
