@@ -50,6 +50,7 @@ class _Fitting:
     def _filled(self, rows: Rows, widths: Sequence[int] = (), gap: int = 1) -> Table:
         table = Table(
             title=self.title,
+            min_width=len(self.title),
             caption=self.caption or None,
             box=box.SIMPLE_HEAD,
             show_edge=False,
