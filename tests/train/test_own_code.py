@@ -57,6 +57,12 @@ def test_a_weighting_of_ones_own(weighting, pretrained, tmp_path, command, monke
     assert json.loads((folder / "results.json").read_text())["timesteps"] >= 600
 
 
+def test_a_file_without_a_name_is_asked_for_one(weighting, command) -> None:
+    path = weighting.rpartition(":")[0]
+    with pytest.raises(ValueError, match=rf"weighting must have the form .*: write {path}:NAME"):
+        command(ppo, "--weighting", path)
+
+
 def test_runs_with_another_code_are_other_runs(weighting, tmp_path) -> None:
     args, path = PPOArgs(weighting=weighting), Path(weighting.rpartition(":")[0])
     first = identity(args)

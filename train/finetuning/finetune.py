@@ -74,7 +74,7 @@ def token_weights(args: PPOArgs) -> TokenWeights:
     :raises ValueError: if there is no such weighting
     :raises TypeError: if the user's own is not a ``TokenWeights``
     """
-    if ":" in args.weighting:
+    if ":" in args.weighting or args.weighting.endswith(".py"):
         own: TokenWeights = OwnCode.find("weighting", args.weighting).get(TokenWeights)
         return own
     return named_weighting(args.weighting, args.kl_exponent, args.certainty, args.certainty_temperature)  # type: ignore[arg-type]
