@@ -22,6 +22,7 @@ from agents.memory import ALWAYS_KEPT, check_memory, logits_bytes
 from agents.statistics import MaskedStatistics
 from agents.weighting import SLOTS, ReferenceCertainty, TokenWeights, WeightingName, named_weighting, none
 from policies.checks import above, at_least, between, one_of, whole
+from policies.device import resolve_device
 from policies.policy import GPT2Policy, entropy
 
 
@@ -65,7 +66,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
     :param policy_kwargs: arguments of the policy, such as ``dict(pretrained="tiny")``
     :param verbose: 0 nothing, 1 training output, 2 debugging
     :param seed: of the problems, the sampling and the minibatches
-    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``; one that is not here is refused
     :param _init_setup_model: passed by SB3's ``load``
     :raises TypeError, ValueError: if an argument breaks its constraint
     """
@@ -127,7 +128,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             policy_kwargs=policy_kwargs,
             verbose=verbose,
             seed=seed,
-            device=device,
+            device=resolve_device(device),
             _init_setup_model=False,
         )
         self.value_learning_rate = value_learning_rate

@@ -26,7 +26,7 @@ def at_least(name: str, value: float, minimum: float, remedy: str = "pass such a
     :raises TypeError: if it is not a number
     :raises ValueError: if it is less, NaN, or infinite although ``finite``
     """
-    _number(name, value, remedy)
+    _number(name, value)
     if not minimum <= value or (finite and value == math.inf):
         constraint = f">= {minimum} and finite" if finite else f">= {minimum}"
         raise ValueError(f"{name} must be {constraint}, but it is {value}: {remedy}")
@@ -38,7 +38,7 @@ def above(name: str, value: float, bound: float = 0, remedy: str = "pass a posit
     :raises TypeError: if it is not a number
     :raises ValueError: if it is not greater, or NaN
     """
-    _number(name, value, remedy)
+    _number(name, value)
     if not value > bound:
         raise ValueError(f"{name} must be > {bound}, but it is {value}: {remedy}")
 
@@ -52,7 +52,7 @@ def between(
     :raises TypeError: if it is not a number
     :raises ValueError: if it lies outside, or is NaN
     """
-    _number(name, value, remedy)
+    _number(name, value)
     from_low = low <= value if ends[0] == "[" else low < value
     to_high = value <= high if ends[1] == "]" else value < high
     if not (from_low and to_high):
@@ -68,6 +68,7 @@ def one_of(name: str, value: str, choices: Sequence[str], remedy: str = "choose 
         raise ValueError(f"{name} must be one of {', '.join(choices)}, but it is {value!r}: {remedy}")
 
 
-def _number(name: str, value: float, remedy: str) -> None:
+def _number(name: str, value: float) -> None:
     if not isinstance(value, Real):
+        remedy = "leave out the quotes" if isinstance(value, str) else "pass one"
         raise TypeError(f"{name} must be a number, but it is {value!r}: {remedy}")

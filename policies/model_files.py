@@ -61,7 +61,7 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
     if has_linear_layout(folder):
         raise ValueError(
             f"pretrained must be laid out as a GPT-2 of transformers, but the matrices of {str(folder)!r} are transposed, as "
-            f"nanoGPT's are: convert it with `python -m train.export --model {folder} --output FOLDER`, and pass FOLDER"
+            f"nanoGPT's are: convert it with `addition-gym export --model {folder} --output FOLDER`, and pass FOLDER"
         )
     config = checked_config(read_json(folder / "config.json", "pretrained"), str(folder))
     if config.vocab_size != vocab_size:

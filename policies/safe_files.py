@@ -47,7 +47,7 @@ def read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
         return safetensors.torch.load(path.read_bytes())
     except Exception as error:  # the format's own errors, and what torch says of sizes and types that it cannot have
         raise ValueError(
-            f"{name} must be a sound safetensors file, but {str(path)!r} is damaged: download it again ({_brief(error)})"
+            f"{name} must be a sound safetensors file, but {str(path)!r} is damaged: take another copy ({_brief(error)})"
         ) from error
 
 
@@ -63,7 +63,7 @@ def safetensors_shapes(path: Path, name: str) -> dict[str, tuple[int, ...]]:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118  it is no dict
     except Exception as error:
         raise ValueError(
-            f"{name} must be a sound safetensors file, but {str(path)!r} is damaged: download it again ({_brief(error)})"
+            f"{name} must be a sound safetensors file, but {str(path)!r} is damaged: take another copy ({_brief(error)})"
         ) from error
 
 
@@ -88,7 +88,7 @@ def read_torch(file: Path | IO[bytes], name: str) -> dict[str, Any]:
         ) from error
     except Exception as error:  # zipfile, the unpickler and torch raise anything on a damaged file
         raise ValueError(
-            f"{name} must be a sound torch file, but {shown} is not: download it again ({_brief(error)})"
+            f"{name} must be a sound torch file, but {shown} is not: take another copy ({_brief(error)})"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{name} must be a dict, but {shown} holds a {type(content).__name__}: save a state dict")

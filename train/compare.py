@@ -20,7 +20,7 @@ MATCHED_BUDGET = "matched-budget"
 @dataclass(frozen=True)
 class CompareArgs:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders of train.ppo, or folders that contain some. Runs that differ only in their seeds are one configuration."""
+    """Run folders of `ppo`, or folders that contain some. Runs that differ only in their seeds are one configuration."""
     output: Path = Path("comparison.png")
     """The picture of their curves."""
 
@@ -76,7 +76,12 @@ def make_experiment() -> None:
     refuse_places(sys.argv[1:])
     presets = {name: ExperimentArgs(SharedArgs.of(ppo)) for name, ppo in PRESETS.items()}
     argv = [word for word in sys.argv[1:] if word != MATCHED_BUDGET]
-    args = parse(presets, "Train the arms of the matched-budget experiment over paired seeds, and compare them.", argv)
+    args = parse(
+        presets,
+        "Train the arms of the matched-budget experiment over paired seeds, and compare them.",
+        argv,
+        f"{sys.argv[0]} {MATCHED_BUDGET}",
+    )
     from rich.console import Console
 
     from train.experiment.arms import Experiment, matched_budget

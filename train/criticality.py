@@ -51,6 +51,7 @@ def main() -> None:
     at_least("n_samples", args.n_samples, 1, "pass a number of rollouts")
     torch.manual_seed(args.seed)
     model = Model.find(args.model)
+    model.check_addition()
     pretrained_digits = model.digits_or(args.pretrained_digits)
     policy = model.load(args.device)
     if args.extra_digits not in fitting_extras(policy, pretrained_digits, [args.extra_digits]):

@@ -55,6 +55,7 @@ def main() -> None:
         raise ValueError(f"output must be a folder, but {str(args.output)!r} is a file: choose another name")
     torch.manual_seed(args.seed)
     model, console = Model.find(args.model), Console()
+    model.check_addition()
     pretrained_digits = model.digits_or(args.pretrained_digits)
     policy = model.load(args.device)
     sampled = args.sampled or args.n_samples > 1

@@ -35,7 +35,7 @@ def main() -> None:
     from train.exporting.export import export_model
 
     export_model(args.model, args.output, args.pretrained_digits, args.vocabulary, args.activation)
-    Console().print(f"Written to {args.output}: addition-gym ppo --pretrained {args.output}", soft_wrap=True)
+    Console().print(f"Written to {args.output}. Fine-tune it with addition-gym ppo --pretrained {args.output}", soft_wrap=True)
 
 
 if __name__ == "__main__":

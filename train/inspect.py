@@ -39,6 +39,7 @@ class InspectArgs:
 
 
 _HOW = {"solution": "the right solution, read by", "greedy": "written greedily by", "sampled": "sampled from"}
+_NOTE = {"solution": ": the solution, not written by the model; --completion greedy shows what it writes"}
 
 
 def main() -> None:
@@ -50,7 +51,9 @@ def main() -> None:
     from train.run.meter import meter
     from train.run.models import Model
 
-    digits = Model.find(run_agents(args.run)[-1] if args.run else args.model).digits_or(args.pretrained_digits)
+    model = Model.find(run_agents(args.run)[-1] if args.run else args.model)
+    model.check_addition()
+    digits = model.digits_or(args.pretrained_digits)
     snapshots = run_snapshots(args.run) if args.run else [snapshot(args.model)]
     with meter(Console(), "Checkpoints", len(run_agents(args.run)) + 1 if args.run else 1) as advance:
         frames, are_agents = look(snapshots, (args.a, args.b), args.completion, args.colour, digits, args.seed, advance)
@@ -58,7 +61,7 @@ def main() -> None:
     _, inspection = frames[-1]
     console = Console(record=args.svg is not None, width=96 if args.svg else None)
     console.print(coloured(inspection, args.colour))
-    console.print(inspection.verdict, style="bold", markup=False, highlight=False)
+    console.print(inspection.verdict + _NOTE.get(args.completion, ""), style="bold", markup=False, highlight=False)
     console.print(legend(args.colour))
     if args.svg:
         console.save_svg(str(args.svg), title=f"{args.a}+{args.b}, {title}")

@@ -13,7 +13,7 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class PlotArgs:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders of train.ppo, or folders that contain some. Runs that differ only in their seeds are drawn with their mean,
+    """Run folders of `ppo`, or folders that contain some. Runs that differ only in their seeds are drawn with their mean,
     others in one colour per configuration."""
     output: Path = Path("learning_curves.png")
     """The picture."""

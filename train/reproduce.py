@@ -52,7 +52,7 @@ TARGETS: dict[Target, str] = {
 @hinted
 @dataclass(frozen=True)
 class ReproduceArgs:
-    targets: Annotated[tuple[Target | Literal["all"], ...], tyro.conf.Positional, tyro.conf.arg(metavar="TARGET ...")]
+    targets: Annotated[tuple[Literal[Target, "all"], ...], tyro.conf.Positional, tyro.conf.arg(metavar="TARGET ...")]
     """What to make; "all" is everything."""
     scale: ScaleName = "tiny"
     """Size of the models: the bundled one's (tiny), 6 layers of width 384 as in Lee et al. (nano), or the paper's (paper). The
@@ -66,7 +66,7 @@ class ReproduceArgs:
     device: str | None = None
     """Where to run, such as cpu, cuda or auto; by default what the scale says."""
     store: Path = Path("runs/store")
-    """Where models and runs are kept, shared with train.compare; nothing is made twice. The same command resumes an
+    """Where models and runs are kept, shared with `compare`; nothing is made twice. The same command resumes an
     interrupted one."""
     output: Path | None = None
     """Where CSV, PNG and captions go; by default results/reproduction/<scale>."""

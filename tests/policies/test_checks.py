@@ -37,7 +37,8 @@ def test_whole_takes_nothing_but_an_int(value):
 @pytest.mark.parametrize("value", ["1", None, [1.0], 1j])
 def test_what_is_not_a_number_is_refused_by_name(value):
     for check, arguments in ((at_least, (0, "r")), (above, (0, "r")), (between, (0, 1, "r"))):
-        expected = f"rate must be a number, but it is {value!r}: r"
+        remedy = "leave out the quotes" if value == "1" else "pass one"
+        expected = f"rate must be a number, but it is {value!r}: {remedy}"
         assert message(check, "rate", value, *arguments, error=TypeError) == expected
 
 

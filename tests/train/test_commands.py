@@ -10,8 +10,11 @@ from importlib import import_module
 import pytest
 
 from train import __main__ as addition_gym
+from train import ppo
 from train.__main__ import COMMANDS
+from train.reproduce import TARGETS
 from train.run.arguments import hinted
+from train.run.process import run_command
 
 
 def said(words: list[str], monkeypatch, capsys, columns: int = 80) -> str:
@@ -50,6 +53,23 @@ def test_help(command, monkeypatch, capsys) -> None:
     assert fields
     for hint in fields:
         assert " ".join(hint.split()) in wide
+
+
+def test_help_names_what_was_called(monkeypatch, capsys) -> None:
+    called = said(["compare", "matched-budget", "--help"], monkeypatch, capsys)
+    assert called.startswith("usage: addition-gym compare matched-budget ")
+    monkeypatch.setattr(sys, "argv", ["/some/where/train/ppo.py", "--help"])
+    with suppress(SystemExit):
+        run_command(ppo.main)
+    assert capsys.readouterr().out.startswith("usage: addition-gym ppo ")
+
+
+def test_choices_are_listed_in_their_order(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["addition-gym", "reproduce", "fig-9"])
+    with pytest.raises(SystemExit):
+        addition_gym.main()
+    found = re.findall(r"(?:table|fig|check)-[1-7]|(?<=')all(?=')", capsys.readouterr().err)
+    assert found == ["fig-9", *TARGETS, "all"][1:]
 
 
 def test_hints_are_running_text() -> None:

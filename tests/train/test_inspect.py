@@ -99,6 +99,14 @@ def test_command_prints_and_writes_a_picture(pretrained, command, capsys, tmp_pa
     ]
 
 
+def test_a_solution_is_not_taken_for_what_the_model_wrote(pretrained, command, capsys) -> None:
+    said = "the solution, not written by the model"
+    command(inspect, *PROBLEM, "--model", pretrained)
+    assert said in capsys.readouterr().out
+    command(inspect, *PROBLEM, "--model", pretrained, "--completion", "greedy")
+    assert said not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("completion", ["solution", "greedy", "sampled"])
 def test_run_is_shown_and_written_with_all_its_checkpoints(completion, ppo_run, command, capsys, tmp_path) -> None:
     page = tmp_path / "new" / "page.html"

@@ -13,8 +13,9 @@ from agents import PrioritizedKLPPO
 from policies.gpt2 import build_gpt2, gpt2_config
 from policies.model_files import save_gpt2
 from tests.docs.pages import ROOT, python_blocks
+from tests.token_env import MAX_TOKENS, PAD, VOCAB_SIZE, RepeatEnv
 from tests.train.helpers import same_weights
-from train import inspect, ppo
+from train import criticality, evaluate, inspect, ppo
 from train.experiment.store import Store, identity
 from train.finetuning.arguments import PPOArgs
 
@@ -54,6 +55,12 @@ def test_a_weighting_of_ones_own(weighting, pretrained, tmp_path, command, monke
     source.write_text(MARGIN)
     command(ppo, "--resume", folder, "--total-timesteps", 600)
     assert json.loads((folder / "results.json").read_text())["timesteps"] >= 600
+
+
+def test_a_file_without_a_name_is_asked_for_one(weighting, command) -> None:
+    path = weighting.rpartition(":")[0]
+    with pytest.raises(ValueError, match=rf"weighting must have the form .*: write {path}:NAME"):
+        command(ppo, "--weighting", path)
 
 
 def test_runs_with_another_code_are_other_runs(weighting, tmp_path) -> None:
@@ -98,6 +105,20 @@ def test_an_environment_of_ones_own(reverse, tmp_path, command, capsys) -> None:
 def test_what_only_addition_has_is_refused_elsewhere(flags, message, reverse, command) -> None:
     with pytest.raises(ValueError, match=message):
         command(ppo, *reverse, *flags)
+
+
+@pytest.mark.parametrize("arguments", [(evaluate,), (inspect, 3, 4), (criticality,)])
+def test_commands_that_are_only_for_addition_say_so(arguments, tmp_path, command) -> None:
+    """Before they ask for an N that another task does not have."""
+    module, *operands = arguments
+    save_gpt2(
+        build_gpt2(gpt2_config(VOCAB_SIZE, MAX_TOKENS, n_layer=1, n_head=1, n_embd=8, pad_token_id=PAD)), tmp_path / "model"
+    )
+    policy = {"pretrained": tmp_path / "model", "pad_token_id": PAD}
+    PrioritizedKLPPO("GPT2Policy", RepeatEnv(), n_episodes=1, batch_size=1, policy_kwargs=policy).save(tmp_path / "agent.zip")
+    for model in ("model", "agent.zip"):
+        with pytest.raises(ValueError, match=r"model must be of addition, .* has 5: this command is only for addition"):
+            command(module, *operands, "--model", tmp_path / model)
 
 
 def test_an_environment_must_be_registered(reverse, command) -> None:

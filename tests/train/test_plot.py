@@ -132,6 +132,30 @@ def test_other_configurations_are_never_averaged(tmp_path, figure) -> None:
     ]
 
 
+def test_a_long_legend_is_not_cut_off(tmp_path, figure) -> None:
+    for name in ("a", "b"):
+        certainty = "max_prob" if name == "a" else "min_entropy"
+        write_run(tmp_path / name, weighting=f"{name * 150}:weights", certainty=certainty, learning_rate=ord(name))
+    draw(*load_runs(tmp_path), tmp_path / "a.png")
+    drawn = figure()
+    (legend,) = drawn.legends
+    box, whole = legend.get_window_extent(), drawn.bbox
+    assert len(legend.get_texts()) == 2
+    assert whole.x0 <= box.x0
+    assert box.x1 <= whole.x1
+    assert whole.y0 <= box.y0
+
+
+def test_a_single_measurement_is_seen(tmp_path, command) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "progress.csv").write_text("time/episodes,rollout/success_rate\n8,0.5\n")
+    command(plot, run, "--output", tmp_path / "a.png")
+    pixels = plt.imread(tmp_path / "a.png")[..., :3]
+    close = np.abs(pixels - np.array(to_rgb(STYLES[0][0]))).max(axis=-1) < 0.02
+    assert close[: pixels.shape[0] * 3 // 4].sum() > 50  # the legend is below
+
+
 def test_a_run_of_another_task(tmp_path, figure) -> None:
     """What it has is drawn; where there is nothing, an error says so, and no empty picture is left."""
     for name in ("rollout/ep_rew_mean", "train/loss"):

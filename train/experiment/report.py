@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from rich.console import Console
 
 from train.experiment.arms import Arms, Experiment
@@ -38,6 +39,9 @@ PAIRED = (
 """How to read the others."""
 N_SPENT = 5
 """How many columns are the first."""
+LINEAR_TO = 1
+"""Nats per episode up to which the axis of the KL is linear; it is logarithmic from there."""
+KL_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 Runs = Mapping[tuple[str, int], FinishedRun]
 """Finished runs by arm and seed."""
 
@@ -141,21 +145,23 @@ def draw(results: Results, longer: str, folder: Path) -> None:
     :param folder: where to write them
     """
     pictures = {
-        "gain_against_retention.png": (1, "change of accuracy on up to N digits (percentage points)", "linear"),
+        "gain_against_retention.png": (1, "change of accuracy on up to N digits (percentage points)"),
         "gain_against_kl.png": (
             2,
-            "KL to the reference at the end (nats per episode; linear to 1, then logarithmic)",
-            "symlog",
+            f"KL to the reference at the end (nats per episode; linear to {LINEAR_TO}, then logarithmic)",
         ),
     }
     estimates = {arm: _estimates(results, arm) for arm, runs in results.items() if runs}
-    for name, (column, label, scale) in pictures.items():
+    for name, (column, label) in pictures.items():
         figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
         for index, arm in enumerate(results):
             if arm in estimates:
                 colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
                 _draw_arm(axes, estimates[arm][column], estimates[arm][0], arm, colour, marker)
-        axes.set(xscale=scale, xlabel=label, ylabel=f"gain of accuracy on {longer} digits (percentage points)")
+        if column == 2:
+            axes.set_xscale("symlog", linthresh=LINEAR_TO)
+            axes.xaxis.set(major_locator=FixedLocator(KL_TICKS), minor_locator=NullLocator(), major_formatter=ScalarFormatter())
+        axes.set(xlabel=label, ylabel=f"gain of accuracy on {longer} digits (percentage points)")
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right upper", fontsize=9)
         figure.savefig(folder / name, dpi=150)

@@ -16,6 +16,13 @@ CAPTION = (
     "Of several runs: interquartile mean, of the KL the mean, with 95% bootstrap intervals over runs, which are too narrow for "
     "few. Of one run: accuracy with its 95% Wilson interval over problems."
 )
+CONFOUNDED = {
+    "pretrained": "These runs do not start from the same model (pretrained)",
+    "env": "These runs are not of the same task (env)",
+}
+"""What to say where runs differ in such an argument."""
+TASK = ("env", "pretrained_digits", "extra_digits")
+"""Arguments that say which problems a gain is measured on."""
 CHANGE = "Gain and change: accuracy after training minus before."
 PAIRED = "The last column: mean difference of the gain over the seeds that a configuration shares with the first."
 
@@ -29,6 +36,10 @@ def compare_runs(found: Runs, output: Path, console: Console) -> None:
     :raises ValueError: if a run has not logged what could be drawn
     """
     draw(*found, output)
+    words = {word for configuration in found.runs.configuration for word in configuration.split(" ")}
+    for name, said in CONFOUNDED.items():
+        if any(word.startswith(f"{name}=") for word in words):
+            console.print(f"Warning: {said}, so what differs need not be due to their other arguments.", highlight=False)
     groups = {
         _lines(str(name), group): group[group.finished] for name, group in found.runs.groupby("configuration", sort=False)
     }
@@ -39,7 +50,8 @@ def compare_runs(found: Runs, output: Path, console: Console) -> None:
     first = next(iter(groups.values()))
     header = ["configuration", f"{kind} gain, points", "<=N change, points", "gain minus the first's, points"]
     rows = [[name, *changes(group, first)] for name, group in groups.items()]
-    _print(console, "Changes", header, rows, CHANGE if len(groups) == 1 else f"{CHANGE} {PAIRED}")
+    is_paired = any(difference for *_, difference in rows)
+    _print(console, "Changes", header, rows, f"{CHANGE} {PAIRED}" if is_paired else CHANGE)
     console.print(f"Wrote {output}", highlight=False)
 
 
@@ -78,7 +90,8 @@ def after(runs: pd.DataFrame) -> list[str]:
 
 
 def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
-    """Gain and retention in percentage points, and the paired difference of the gain from the first configuration.
+    """Gain and retention in percentage points, and the paired difference of the gain from the first configuration, if that is
+    of the same task.
 
     :param runs: the finished ones of a configuration
     :param first: those of the first configuration
@@ -88,5 +101,9 @@ def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     ]
     ours, theirs = (each.dropna(subset="gain").drop_duplicates("seed").set_index("seed").gain for each in (runs, first))
     seeds = ours.index.intersection(theirs.index)
-    paired = len(seeds) and runs is not first
+    paired = len(seeds) and runs is not first and _task(runs) == _task(first)
     return [*cells, f"{paired_difference(ours[seeds], theirs[seeds]):+.1f}" if paired else ""]
+
+
+def _task(runs: pd.DataFrame) -> list[str]:
+    return [str(runs.iloc[0].get(name)) for name in TASK]

@@ -14,12 +14,12 @@ from typing import Any, Self
 from rich.console import Console
 
 from policies.checks import at_least
+from policies.device import resolve_device
 from train.experiment.arguments import LOCAL, RunnerArgs
 from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 from train.finetuning.finetune import train
 from train.run.meter import meter
-from train.run.models import resolve_device
 from train.run.process import Interrupted, handling, stop_at_once
 from train.run.run import claimed
 

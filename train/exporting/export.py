@@ -131,7 +131,7 @@ def _readme(model: GPT2LMHeadModel, origin: str, pretrained_digits: int | None, 
     softmax = "" if temperature == 1 else f" Its softmax temperature is {temperature}: divide the logits by it before sampling."
     return f"""# A GPT-2 that writes one character at a time
 
-Exported by `python -m train.export` of addition-gym from `{origin}`: {config.n_layer} layers, {config.n_head} heads, width
+Exported by `addition-gym export` from `{origin}`: {config.n_layer} layers, {config.n_head} heads, width
 {config.n_embd}, {config.n_positions} positions, {model.num_parameters():,} parameters.{n}{softmax}
 """
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import CallbackList
 from agents import PrioritizedKLPPO
 from agents.weighting import TokenWeights, named_weighting
 from policies.checks import above, at_least, between
+from policies.device import resolve_device
 from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
 from train.finetuning.tasks import Task, task_of
 from train.measure.accuracy import Accuracy, accuracy_table
@@ -18,7 +19,7 @@ from train.measure.callbacks import DURING, AccuracyCallback, HyperparameterCall
 from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
 from train.run.logger import run_logger
 from train.run.meter import Advance, duration, meter
-from train.run.models import Model, resolve_device
+from train.run.models import Model
 from train.run.own_code import OwnCode
 from train.run.process import StopSignals
 from train.run.run import Run, read_record
@@ -73,7 +74,7 @@ def token_weights(args: PPOArgs) -> TokenWeights:
     :raises ValueError: if there is no such weighting
     :raises TypeError: if the user's own is not a ``TokenWeights``
     """
-    if ":" in args.weighting:
+    if ":" in args.weighting or args.weighting.endswith(".py"):
         own: TokenWeights = OwnCode.find("weighting", args.weighting).get(TokenWeights)
         return own
     return named_weighting(args.weighting, args.kl_exponent, args.certainty, args.certainty_temperature)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Learning curves of fine-tuning runs, from what they logged."""
 
 import fnmatch
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ PANELS = {
 }
 """What configurations are compared by: patterns of columns, and what they mean."""
 DASHES = ("-", "--", ":")
+SHORT = 5
+"""Curves of fewer points have markers, since a single point would be no line."""
+LEGEND_WIDTH = 110
+"""Characters of a legend's line that fit into the width of a figure."""
 
 Curve = tuple[Floats, Floats]
 """Episodes and values, ``(n,)`` each."""
@@ -94,19 +99,21 @@ def draw_configurations(groups: Groups) -> Figure:
     panels = {title: sorted(names) for pattern, title in PANELS.items() if (names := fnmatch.filter(columns, pattern))}
     if PANELS[SAMPLED] in panels:
         panels.pop(PANELS[REWARD], None)  # which says the same
-    rows = -(-len(panels) // 2)
-    figure = plt.figure(figsize=(10, 3.2 * rows + 0.25 * len(groups)), layout="constrained")
+    labels = {
+        configuration: textwrap.fill(f"{configuration} ({len(runs)} run{'s' if len(runs) > 1 else ''})", LEGEND_WIDTH)
+        for configuration, runs in groups.items()
+    }
+    rows, lines = -(-len(panels) // 2), "\n".join(labels.values()).count("\n") + 1
+    figure = plt.figure(figsize=(10, 3.2 * rows + 0.25 * lines), layout="constrained")
     for place, (title, names) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, min(len(panels), 2), place)
         for index, (configuration, runs) in enumerate(groups.items()):
             colour, dash = STYLES[index % len(STYLES)][0], STYLES[(index + index // len(STYLES)) % len(STYLES)][1]
-            label = f"{configuration} ({len(runs)} run{'s' if len(runs) > 1 else ''})"
             for name in names:
-                draw_runs(axes, runs, name, color=colour, linestyle=dash, label=label)
+                draw_runs(axes, runs, name, color=colour, linestyle=dash, label=labels[configuration])
         axes.set(xlabel="episodes", title=title)
         axes.grid(alpha=0.3)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", fontsize=8)
     return figure
 
 
@@ -124,8 +131,13 @@ def draw_runs(axes: Axes, runs: Iterable[pd.DataFrame], column: str, **style: An
         return
     if len(found) > 1:
         for episodes, values in found:
-            axes.plot(episodes, values, **{**style, "label": None}, linewidth=0.7, alpha=0.4)
-    axes.plot(*mean_curve(found), **style, linewidth=2)
+            axes.plot(episodes, values, **{**style, "label": None}, marker=_marker(values), linewidth=0.7, alpha=0.4)
+    episodes, values = mean_curve(found)
+    axes.plot(episodes, values, **style, marker=_marker(values), linewidth=2)
+
+
+def _marker(values: Floats) -> str:
+    return "o" if len(values) < SHORT else ""
 
 
 def mean_curve(found: Sequence[Curve]) -> Curve:

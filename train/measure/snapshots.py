@@ -55,7 +55,7 @@ def run_agents(run: Path) -> list[Path]:
     if not paths:
         raise ValueError(
             f"run must be a run folder with agents, but {str(run)!r} holds neither {AGENT} nor checkpoints/agent_*.zip: "
-            "check the path, or lower --checkpoint-every of train.ppo"
+            "check the path, or lower --checkpoint-every of `addition-gym ppo`"
         )
     return paths
 

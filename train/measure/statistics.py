@@ -27,7 +27,8 @@ class Estimate:
     high: float
 
     def __format__(self, spec: str) -> str:
-        """The value and its interval; ``spec`` is that of each number."""
+        """The value and its interval; ``spec`` is that of each number. What rounds to zero has no minus sign."""
+        spec = spec.replace(".", "z.")
         interval = "" if math.isnan(self.low) else f" [{self.low:{spec}}, {self.high:{spec}}]"
         return f"{self.value:{spec}}{interval}"
 

@@ -36,7 +36,7 @@ class _Fitting:
     left: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = self._filled(Table(title=self.title, caption=self.caption or None), self.rows)
+        wide = self._filled(self.rows)
         if console.measure(wide, options=options.update_width(ENDLESS)).maximum <= options.max_width:
             yield wide
             return
@@ -45,18 +45,18 @@ class _Fitting:
             _width(name, cells, None if index < self.left else "\n")
             for index, (name, *cells) in enumerate(zip(self.header, *rows, strict=True))
         ]
-        gap = int(sum(widths) + 2 * len(widths) <= options.max_width)
-        narrow = Table(
+        yield self._filled(rows, widths, gap=int(sum(widths) + 2 * len(widths) <= options.max_width))
+
+    def _filled(self, rows: Rows, widths: Sequence[int] = (), gap: int = 1) -> Table:
+        table = Table(
             title=self.title,
+            min_width=len(self.title),
             caption=self.caption or None,
             box=box.SIMPLE_HEAD,
             show_edge=False,
             padding=(0, gap, 0, 0),
-            leading=int(rows != self.rows),
+            leading=int(any("\n" in cell for row in rows for cell in row)),
         )
-        yield self._filled(narrow, rows, widths)
-
-    def _filled(self, table: Table, rows: Rows, widths: Sequence[int] = ()) -> Table:
         for index, name in enumerate(self.header):
             is_left = index < self.left
             width = None if is_left or not widths else widths[index]

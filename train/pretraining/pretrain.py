@@ -22,6 +22,7 @@ from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import longest_text
 from agents.health import check_finite
 from policies.checks import at_least, between
+from policies.device import resolve_device
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
 from policies.model_files import save_gpt2
 from train.measure.accuracy import accuracies, accuracy_table
@@ -33,7 +34,7 @@ from train.run.checkpoints import FOLDER as CHECKPOINTS
 from train.run.checkpoints import Checkpoints, newest_sound
 from train.run.files import write_json
 from train.run.meter import Advance, meter, unseen
-from train.run.models import PRETRAINING, Model, resolve_device
+from train.run.models import PRETRAINING, Model
 from train.run.process import StopSignals
 from train.run.provenance import provenance
 from train.run.run import Run

@@ -27,13 +27,14 @@ def hinted(arguments: type[Args]) -> type[Args]:
     return arguments
 
 
-def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | None = None) -> Args:
+def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | None = None, prog: str | None = None) -> Args:
     """Read the arguments of a command; ``--preset`` says where their defaults come from, or ``--resume``, the run's own.
 
     :param presets: default arguments by name; the first is the default preset. All have one dataclass, which has a field
         ``preset``
     :param description: what ``--help`` says
     :param argv: the command line, ``sys.argv`` by default
+    :param prog: what ``--help`` calls the command, ``sys.argv[0]`` by default
     :raises ValueError: if arguments are given beside ``--resume`` other than those of :data:`EXTENDING`
     """
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -45,7 +46,7 @@ def parse(presets: Mapping[str, Args], description: str, argv: Sequence[str] | N
         from train.run.run import arguments_of
 
         default = arguments_of(type(default), chosen.resume)
-    args = tyro.cli(type(default), args=argv, default=default, description=description)
+    args = tyro.cli(type(default), prog=prog, args=argv, default=default, description=description)
     if getattr(args, "resume", None):
         _check_alone(args, default)
     return args

@@ -17,6 +17,7 @@ from addition_gym.checks import check_digits
 from addition_gym.episode import resolve_max_tokens, token_space
 from agents.agent_file import load_agent_policy
 from policies import GPT2Policy
+from policies.device import resolve_device
 from policies.model_files import TINY
 from policies.nanogpt import is_nanogpt
 from policies.safe_files import read_json
@@ -105,6 +106,21 @@ class Model:
             )
         return self.path
 
+    def check_addition(self) -> None:
+        """Refuse a model of another task before anything is asked of it.
+
+        :raises ValueError: if its vocabulary is not that of addition, it is damaged or a nanoGPT checkpoint
+        """
+        if self.is_agent:
+            vocab_size = load_agent_policy(self.path).language_model.config.vocab_size
+        else:
+            vocab_size = read_json(self.folder / "config.json", "model").get("vocab_size")
+        if vocab_size != VOCAB_SIZE:
+            raise ValueError(
+                f"model must be of addition, with its {VOCAB_SIZE} tokens, but {self.name!r} has {vocab_size}: this command is "
+                "only for addition; a run of another task has its success in results.json"
+            )
+
     def digest(self) -> str:
         """SHA-256 of its configuration and weights.
 
@@ -128,24 +144,6 @@ class Model:
                 observation_space, action_space, lambda _: 0.0, pretrained=self.folder, pad_token_id=PAD_TOKEN_ID
             )
         return policy.to(place)
-
-
-def resolve_device(device: str) -> str:
-    """A device that torch can use here; SB3 would take the CPU for another one and say nothing.
-
-    :param device: such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; ``"auto"`` is a GPU if there is one
-    :raises ValueError: if there is no such device
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device must be one that torch can use here, but it is {device!r} ({reason}): pass auto or cpu"
-        ) from error
-    return device
 
 
 def _local_path(model: str | Path) -> Path:

@@ -37,7 +37,8 @@ class OwnCode:
         """
         place, _, name = spec.rpartition(":")
         if not place or not name:
-            raise ValueError(f"{argument} must have the form module:name or file.py:name, but it is {spec!r}: correct it")
+            remedy = f"write {spec}:NAME" if spec.endswith(".py") else "correct it"
+            raise ValueError(f"{argument} must have the form module:name or file.py:name, but it is {spec!r}: {remedy}")
         module = _from_file(argument, Path(place)) if place.endswith(".py") else _from_name(argument, place)
         cloudpickle.register_pickle_by_value(module)
         return cls(argument, module, name)

@@ -1,9 +1,11 @@
 """How a process ends: signals that let a run save first, and errors that a person reads in one line."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -81,9 +83,17 @@ def run_command(main: Callable[[], None]) -> None:
     :raises SystemExit: with status 2 if an argument or an input is wrong (``ValueError``, ``TypeError``), with 1 if the machine
         or the training failed, or a package is missing, with 128 and the number of the signal if a run was interrupted
     """
+    if sys.argv[0].endswith(".py"):
+        sys.argv[0] = f"addition-gym {Path(sys.argv[0]).stem}"  # for --help
     try:
         with handling(stop_at_once):
-            main()
+            try:
+                main()
+            finally:
+                sys.stdout.flush()
+    except BrokenPipeError:  # such as of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except Interrupted as interrupted:
         raise SystemExit(128 + interrupted.number) from None
     except KeyboardInterrupt as interrupt:

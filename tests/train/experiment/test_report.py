@@ -71,7 +71,15 @@ def test_pictures(tmp_path, figures) -> None:
         estimate = interquartile_mean(gains["prioritized"])
         assert (low, high) == pytest.approx((estimate.low, estimate.high))
     assert "percentage points" in figures[0].axes[0].get_xlabel()
-    assert "nats per episode" in figures[1].axes[0].get_xlabel()
+    spent = figures[1].axes[0]
+    assert "nats per episode; linear to 1, then logarithmic" in spent.get_xlabel()
+    at = {kl: spent.transData.transform((kl, 0))[0] for kl in (0, 0.5, 1, 2, 4, 10)}
+    assert at[1] - at[0.5] == pytest.approx(at[0.5] - at[0])
+    assert at[4] - at[2] == pytest.approx(at[2] - at[1])
+    left, right = spent.get_xlim()
+    ticks = {text.get_position()[0]: text.get_text() for text in spent.get_xticklabels()}
+    shown = {"1": 1, "2": 2, "5": 5, "10": 10, "20": 20}
+    assert {label: tick for tick, label in ticks.items() if left <= tick <= right and tick >= 1} == shown
 
 
 def test_provenance_is_that_of_the_runs(tmp_path) -> None:

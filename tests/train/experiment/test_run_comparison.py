@@ -1,5 +1,6 @@
 """``compare RUN RUN ...``: configurations, what came out, and the picture."""
 
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -59,6 +60,36 @@ def test_seeds_are_paired_by_their_number(runs) -> None:
     low, high = found[found.kl_coef == 0.2], found[found.kl_coef == 2.0]
     assert changes(high.iloc[[2, 1]], low.iloc[[1, 0]])[2] == "-15.0"  # seed 1 alone
     assert changes(high.iloc[[2]], low.iloc[[0]])[2] == ""
+
+
+def test_gains_of_different_tasks_are_not_subtracted(runs) -> None:
+    found = load_runs(runs).runs
+    low, high = found[found.kl_coef == 0.2], found[found.kl_coef == 2.0]
+    assert changes(high, low)[2]
+    for argument, value in (("env", "mine.py:Task-v0"), ("pretrained_digits", 4), ("extra_digits", 2)):
+        other = high.assign(**{argument: value, "gain": 5.0})
+        assert changes(other, low)[2] == "", argument
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warned"),
+    [({}, None), ({"env": "mine.py:Task-v0"}, "same task (env)"), ({"pretrained": "tiny-4"}, "same model (pretrained)")],
+)
+def test_runs_of_other_models_and_tasks_are_warned_about(runs, command, capsys, tmp_path, arguments, warned) -> None:
+    record = json.loads((runs / "2.0-0" / "run.json").read_text())
+    record["arguments"] |= arguments
+    record["inputs"] = {"pretrained": arguments.get("pretrained", record["inputs"]["pretrained"])}
+    (runs / "2.0-0" / "run.json").write_text(json.dumps(record))
+    command(compare, runs / "0.2-0", runs / "2.0-0", "--output", tmp_path / "both.png")
+    out = capsys.readouterr().out
+    assert (f"not of the {warned}" in out or f"from the {warned}" in out) if warned else "Warning" not in out
+
+
+def test_the_caption_speaks_of_no_column_that_is_absent(runs, command, capsys, tmp_path) -> None:
+    for second, is_there in (("2.0-0", True), ("2.0-1", False)):  # seed 0 as the first, seed 1
+        command(compare, runs / "0.2-0", runs / second, "--output", tmp_path / "both.png")
+        out = capsys.readouterr().out
+        assert ("The last column" in out) == ("gain minus" in out) == is_there
 
 
 def test_the_command(runs, command, capsys, tmp_path, monkeypatch) -> None:

@@ -149,7 +149,7 @@ def test_browser_shows_the_last_checkpoint_at_its_first_error(frames, tmp_path) 
     assert seen.texts["verdict"].startswith("✗ " if not frames[1][1].is_success else "✓ ")
     assert seen.texts["frame-name"] == "end"
     assert seen.texts["place"] == f"token {COMMA} of {len(WRONG)}"
-    assert "first error, right is ," in seen.texts["notes"]
+    assert re.fullmatch(r"line 1;.* first error, right is ,", seen.texts["notes"])
     assert [index for index, token in enumerate(seen.tokens) if "error" in token["class"]] == [COMMA]
     assert [token["tabindex"] for token in seen.tokens].count("0") == 1
     assert all(re.match(rf"token {index}, ", token["aria-label"]) for index, token in enumerate(seen.tokens))

@@ -149,3 +149,8 @@ def test_coverage(monkeypatch, runs, coverage) -> None:
         for _ in range(1000)
     ]
     assert np.mean(held) == pytest.approx(coverage, abs=0.03)
+
+
+def test_what_rounds_to_zero_has_no_minus_sign() -> None:
+    assert f"{Estimate(-0.001, -0.004, 0.01):.2f}" == "0.00 [0.00, 0.01]"
+    assert f"{Estimate(-0.04, -0.06, 0.0):+.1f}" == "+0.0 [-0.1, +0.0]"

@@ -3,14 +3,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from agents import PrioritizedKLPPO
 from policies.model_files import TINY
 from tests.train.helpers import hugging_face, same_weights, weights
 from train.run import models
-from train.run.models import Model, resolve_device
+from train.run.models import Model
 
 
 def test_pretrained_digits_are_those_of_the_folder(pretrained, tmp_path) -> None:
@@ -139,12 +138,3 @@ def test_model_without_weights(tmp_path) -> None:
     shutil.copy(TINY / "config.json", tmp_path)
     with pytest.raises(ValueError, match=rf"pretrained must hold weights \(\*.safetensors\), but '{tmp_path}' does not"):
         Model.find(tmp_path).digest()
-
-
-def test_devices() -> None:
-    assert resolve_device("cpu") == "cpu"
-    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-    missing = f"cuda:{torch.cuda.device_count()}"
-    for device in ("foo", "", missing):
-        with pytest.raises(ValueError, match=f"device must be one that torch can use here, but it is '{device}'"):
-            resolve_device(device)

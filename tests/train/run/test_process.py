@@ -2,6 +2,7 @@
 
 import runpy
 import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -53,7 +54,7 @@ def test_status(error, status, capsys, monkeypatch) -> None:
         run_command(main)
     assert exit_.value.code == status
     assert capsys.readouterr().err == "error: no\n"
-    monkeypatch.setattr(process, "sys", SimpleNamespace(flags=SimpleNamespace(dev_mode=True)))
+    monkeypatch.setattr(process, "sys", SimpleNamespace(flags=SimpleNamespace(dev_mode=True), argv=["test"], stdout=sys.stdout))
     with pytest.raises(type(error)):
         run_command(main)
 
@@ -77,6 +78,15 @@ def test_a_signal_stops_at_once(number, capsys) -> None:
     assert exit_.value.code == 128 + number
     assert capsys.readouterr().err == f"stopped by {number.name}\n"
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("command", [["train", "inspect", "13", "4"], ["train.ppo", "--help"]])
+def test_a_reader_that_goes_away_is_no_error(command) -> None:
+    started = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started.stdout.close()
+    assert started.stderr.read() == ""
+    started.stderr.close()
+    assert started.wait() in (1, 128 + signal.SIGPIPE)
 
 
 def test_the_end_is_left_alone() -> None:
