@@ -79,6 +79,11 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
       :func:`addition_gym.scratchpad.critical_tokens` has a critical one, up to the first error: after it the text is no
       longer that of the solution
 
+    ## Drafts
+    ``env.unwrapped.draft(observation)`` says how a text, right or wrong so far, is likely to go on to its end: what a faithful
+    reckoner would write next, taking what is written as the truth (:func:`addition_gym.drafts.draft`). It needs no episode,
+    takes one observation or several, and only serves to decode faster; ``gym.make_vec`` has it, too.
+
     ## Arguments
     - ``digits``: the longest operand, in digits, >= 1
     - ``distribution``: ``"identical"``, ``"varying"``, ``"up_to"`` or ``"mixture"``; see

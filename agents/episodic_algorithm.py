@@ -93,10 +93,16 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
         if resized and env.num_envs == self.n_envs and env.action_space == self.action_space:
             self.policy.set_observation_space(env.observation_space)
             self.observation_space = env.observation_space
-            self._cache = None
         super().set_env(env, force_reset)
+        self._adopt_draft()
         if resized or not hasattr(self, "rollout_buffer"):
             self._setup_buffer()
+
+    def _adopt_draft(self) -> None:
+        """Decode with the drafts of the environment, if it has any; see :data:`policies.text_cache.Draft`."""
+        assert self.env is not None
+        self.policy.draft = self.env.get_attr("draft")[0] if self.env.has_attr("draft") else None
+        self._cache = None
 
     def _setup_buffer(self) -> None:
         """Make ``rollout_buffer`` for the environment; there is none without one.

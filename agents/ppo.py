@@ -218,6 +218,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         rebuild = {"pretrained": None, "config": policy.language_model.config.to_dict()}
         self.policy_kwargs = {**self.policy_kwargs, **rebuild}
         if self.env is not None:
+            self._adopt_draft()
             self._setup_buffer()
 
     def _setup_buffer(self) -> None:
@@ -225,8 +226,6 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         shape = (self.n_episodes, self.policy.max_tokens, int(self.action_space.n))
         keep_old_logits = self.weighting.reads_old_logits or logits_bytes(*shape) <= ALWAYS_KEPT
         check_memory(*shape, keep_old_logits)
-        assert self.env is not None
-        self.policy.draft = self.env.get_attr("draft")[0] if self.env.has_attr("draft") else None
         self.rollout_buffer = EpisodeBuffer(
             *shape,
             self.policy.pad_token_id,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 
@@ -67,8 +67,13 @@ class VectorEnvAdapter(VecEnv):
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of the vector environment, once per lane; a tuple, list or array of ``num_envs`` is split by lane."""
-        return self._by_lane(getattr(self.env, attr_name), indices)
+        """An attribute of the vector environment, once per lane; a tuple, list or array of ``num_envs`` is split by lane.
+
+        What a ``SyncVectorEnv`` lacks is looked up in its environments.
+        """
+        if hasattr(self.env, attr_name) or not isinstance(self.env.unwrapped, SyncVectorEnv):
+            return self._by_lane(getattr(self.env, attr_name), indices)
+        return [self.env.unwrapped.envs[lane].get_wrapper_attr(attr_name) for lane in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the vector environment.
@@ -88,9 +93,6 @@ class VectorEnvAdapter(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         return [None] * self.num_envs
-
-    def has_attr(self, attr_name: str) -> bool:
-        return hasattr(self.env, attr_name)
 
     def _shared_options(self) -> dict[str, Any] | None:
         """One dictionary of lists from SB3's one dictionary per lane."""

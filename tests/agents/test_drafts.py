@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-import addition_gym  # noqa: F401
+from addition_gym.drafts import draft
 from agents import PrioritizedKLPPO
 from tests.token_env import RepeatEnv
 
@@ -55,6 +55,15 @@ def test_agents_predict_with_the_drafts_of_their_environment() -> None:
         obs, *_ = env.step(actions)
         actions, state = agent.predict(obs, state, deterministic=True)
     assert state.kv.n_reads == reads  # every token was foreseen
+
+
+def test_the_environments_of_a_sync_vector_env_have_drafts() -> None:
+    same_step = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+    env = gym.make_vec("ScratchpadAdd-v0", num_envs=4, vectorization_mode="sync", vector_kwargs=same_step)
+    agent = PrioritizedKLPPO("GPT2Policy", env, n_episodes=4, batch_size=4, policy_kwargs=dict(pretrained="tiny"), device="cpu")
+    assert agent.policy.draft is draft
+    agent.set_env(gym.make_vec("ScratchpadAdd-v0", num_envs=4, vectorization_mode="sync", vector_kwargs=same_step))
+    assert agent.policy.draft is draft
 
 
 def test_environments_without_drafts_decode_token_by_token() -> None:
