@@ -25,8 +25,6 @@ this does not show (the same page has the numbers):
   less KL may gain less only because it is penalised more: compare arms of equal KL.
 - `shuffled` moves its weights in every rollout, so it is `constant` with noise. `oracle` frees the tokens of the paper's
   rule, not all on which the model fails, and is no upper bound.
-- Seeds near each other share nearly all training problems, so the intervals are about training again on the same problems,
-  not on others.
 - The commit that made a run is named above as far as the run recorded it; a run that did not need not come out the same
   again."""
 """Shown with the verdict in the report."""
