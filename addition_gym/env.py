@@ -89,7 +89,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     - ``distribution``: ``"identical"``, ``"varying"``, ``"up_to"`` or ``"mixture"``; see
       :class:`addition_gym.problems.ProblemSampler`
     - ``pretrained_digits``: N of the mixture and of the critical tokens, 1 <= N < ``digits``; ``digits - 1`` by default
-    - ``split``: ``"all"``, ``"train"`` or ``"test"``; a fixed hash puts one problem in ten into ``"test"``
+    - ``split``: ``"all"``, ``"train"``, ``"validation"`` or ``"test"``; a fixed hash puts one problem in ten into ``"test"``
+      (final numbers only), another into ``"validation"`` (tuning, and curves during a run), the rest into ``"train"``
     - ``reward``: ``"binary"`` or ``"signed"``
     - ``max_tokens``: length of the observation, prompt and completion together; by default the longest solution plus 16
     - ``render_mode``: None, ``"ansi"`` (``render()`` returns the text so far), ``"rgb_array"`` (a picture of it, for

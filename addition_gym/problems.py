@@ -1,4 +1,4 @@
-"""Which problems are asked: distributions over pairs of operands, and the split that holds problems out of training."""
+"""Which problems are asked: distributions over pairs of operands, and the splits that hold problems out of training."""
 
 import zlib
 from dataclasses import dataclass
@@ -9,15 +9,18 @@ import numpy as np
 from addition_gym.checks import check_digits, one_of
 
 Distribution = Literal["identical", "varying", "up_to", "mixture"]
-Split = Literal["all", "train", "test"]
+Split = Literal["all", "train", "validation", "test"]
 
-TEST_SHARE = 10
-"""One problem in ``TEST_SHARE`` belongs to the test split."""
+_HELD_OUT: dict[int, Split] = {0: "test", 1: "validation"}
 
 
-def is_test_problem(a: int, b: int) -> bool:
-    """Whether a problem is held out from training: a fixed hash of its text, so every program agrees."""
-    return zlib.crc32(f"{a}+{b}".encode()) % TEST_SHARE == 0
+def split_of(a: int, b: int) -> Split:
+    """The split that a problem belongs to, by a fixed hash of its text, so that every program agrees.
+
+    One problem in ten is for testing, and is left for final numbers; another one in ten for validation: for tuning, and for
+    whatever is measured while a model learns. All others are for training.
+    """
+    return _HELD_OUT.get(zlib.crc32(f"{a}+{b}".encode()) % 10, "train")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class ProblemSampler:
         - ``"mixture"``: the RL problems of arXiv:2502.06533. One operand has ``digits`` = N+k digits; the other, with
           probability 1/2, a length uniform in 1..N, otherwise uniform in N+1..N+k; a coin toss says which is the long one
     :param pretrained_digits: N, only read by ``"mixture"``: 1 <= N < ``digits``
-    :param split: ``"train"`` and ``"test"`` are disjoint (:func:`is_test_problem`); ``"all"`` is both
+    :param split: ``"train"``, ``"validation"`` and ``"test"`` are disjoint (:func:`split_of`); ``"all"`` is all three
     :raises TypeError, ValueError: if an argument breaks its constraint
     """
 
@@ -66,7 +69,7 @@ class ProblemSampler:
         """
         while True:
             a, b = (_sample_operand(rng, length) for length in self._sample_lengths(rng))
-            if self.split == "all" or is_test_problem(a, b) == (self.split == "test"):
+            if self.split in ("all", split_of(a, b)):
                 return a, b
 
     def _sample_lengths(self, rng: np.random.Generator) -> tuple[int, int]:

@@ -22,6 +22,15 @@ from policies.policy import GPT2Policy
 from policies.text_cache import TextCache
 
 
+def lane_seeds(seed: int, n_lanes: int) -> list[int | None]:
+    """Seeds of lanes, as good as certainly other ones for every seed of a run, near or far.
+
+    :param seed: of the run, >= 0
+    :param n_lanes: how many
+    """
+    return np.random.SeedSequence([seed, 2]).generate_state(n_lanes).tolist()  # [seed, 1] is that of the sampling
+
+
 class EpisodicAlgorithm(OnPolicyAlgorithm):
     """The base class of agents: what SB3 has in ``OnPolicyAlgorithm``, apart from any one loss.
 
@@ -103,6 +112,12 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
         assert self.env is not None
         self.policy.draft = self.env.get_attr("draft")[0] if self.env.has_attr("draft") else None
         self._cache = None
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """As SB3's, but lane i is not seeded with ``seed + i``, which near seeds would share nearly all lanes of."""
+        super().set_random_seed(seed)
+        if seed is not None and self.env is not None:
+            self.env.unwrapped._seeds = lane_seeds(seed, self.n_envs)
 
     def _setup_buffer(self) -> None:
         """Make ``rollout_buffer`` for the environment; there is none without one.

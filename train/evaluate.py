@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from train.measure.choices import Distribution
+from train.measure.choices import Distribution, HeldOut
 from train.run.arguments import hinted
 from train.run.process import run_command
 
@@ -24,6 +24,8 @@ class EvaluateArgs:
     digits; one of N+k digits and the other of at most as many."""
     n_problems: int = 200
     """Held-out problems of each kind."""
+    split: HeldOut = "test"
+    """Which held-out problems: test for final numbers, validation to tune by."""
     sampled: bool = False
     """Sample at the policy's temperature instead of taking the most probable token."""
     n_samples: int = 1
@@ -62,11 +64,21 @@ def main() -> None:
     kinds = [Kind(extra, name) for name in args.distributions for extra in fitting_extras(policy, pretrained_digits)]
     with meter(console, "Evaluating", len(kinds) * args.n_problems * args.n_samples) as advance:
         evaluations = [
-            evaluate(policy, kind, pretrained_digits, args.n_problems, args.seed, args.n_samples, not sampled, advance)
+            evaluate(
+                policy,
+                kind,
+                pretrained_digits,
+                args.n_problems,
+                args.seed,
+                args.n_samples,
+                not sampled,
+                advance,
+                args.split,
+            )
             for kind in kinds
         ]
     decoding = "sampled" if sampled else "greedy"
-    title = f"Accuracy on {args.n_problems} held-out problems, {decoding}, N = {pretrained_digits}"
+    title = f"Accuracy on {args.n_problems} {args.split} problems, {decoding}, N = {pretrained_digits}"
     console.print(measure_table(title, evaluations, args.model))
     if errors := error_rows(evaluations):
         console.print(error_table(errors))

@@ -8,7 +8,7 @@ The zoo is an extra: `pip install -c constraints.txt -e '.[zoo]'`. Stock algorit
 and our agent is one line more, the one below. A file is for one algorithm, as in the zoo itself:
 
     python examples/rl_zoo/train.py --algo prioritized_kl_ppo --env ScratchpadAdd-v0 -conf examples/rl_zoo/agent.yml \
-        --env-kwargs digits:6 "split:'train'" --eval-env-kwargs digits:6 "split:'test'"
+        --env-kwargs digits:6 "split:'train'" --eval-env-kwargs digits:6 "split:'validation'"
 
 Both write to logs/ALGORITHM/ (`-f` for elsewhere); add `-n 1500 --eval-freq 500 --eval-episodes 2` for a short run. The
 environment's arguments stand on the command line because rl-zoo3 2.9 does not pass a file's `env_kwargs` on to its evaluation.

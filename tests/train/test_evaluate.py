@@ -37,7 +37,7 @@ def test_table_and_files(target, command, capsys, tmp_path) -> None:
     expected = accuracies(Model.find(target[1]).load(), 1, 14, seed=2)
     assert [accuracy.kind for accuracy in expected] == ["<=N", "N+1"]
     out = capsys.readouterr().out
-    assert "14 held-out problems, greedy, N = 1" in " ".join(out.split())
+    assert "14 test problems, greedy, N = 1" in " ".join(out.split())
     for accuracy in expected:
         assert any(accuracy.kind in line and str(accuracy) in line for line in out.splitlines())
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
@@ -135,7 +135,7 @@ def test_pass_at_k(pretrained, command, capsys, tmp_path, use) -> None:
     rows = read_csv(tmp_path / "out" / "completions.csv")
     assert [int(row["sample"]) for row in rows] == [0, 1, 2] * 30
     out = " ".join(capsys.readouterr().out.split())
-    assert "15 held-out problems, sampled, N = 1" in out
+    assert "15 test problems, sampled, N = 1" in out
     assert "95% bootstrap intervals over problems, 3 samples of each" in out
     measured = read_csv(tmp_path / "out" / "accuracies.csv")
     assert [(row["kind"], row["measure"]) for row in measured] == [
@@ -210,7 +210,7 @@ def test_bad_arguments(arguments, message, pretrained, command) -> None:
 
 def test_title_says_sampled(pretrained, command, capsys) -> None:
     command(evaluate, "--model", pretrained, "--n-problems", 1, "--sampled")
-    assert "1 held-out problems, sampled, N = 1" in " ".join(capsys.readouterr().out.split())
+    assert "1 test problems, sampled, N = 1" in " ".join(capsys.readouterr().out.split())
 
 
 def test_unknown_argument_exits(command) -> None:

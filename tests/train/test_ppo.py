@@ -17,9 +17,9 @@ from tests.train.helpers import (
     EVAL_PROBLEMS,
     N_ENVS,
     N_EPISODES,
+    bucket,
     events,
     hugging_face,
-    is_held_out,
     same_weights,
     scalar,
     text_summaries,
@@ -212,19 +212,19 @@ def test_every_update_is_logged(ppo_run) -> None:
 
 
 def test_first_looks_are_at_the_pretrained_model(ppo_run, policy) -> None:
-    for accuracy in accuracies(policy, 1, 6, seed=0):
+    for accuracy in accuracies(policy, 1, 6, seed=0, split="validation"):
         assert scalar(ppo_run, f"eval/accuracy_{accuracy.kind}")[0] == pytest.approx(accuracy.value)
-    probabilities = critical_probabilities(policy, Kind(1).problems(1, 32, seed=0), 1)
+    probabilities = critical_probabilities(policy, Kind(1).problems(1, 32, seed=0, split="validation"), 1)
     for (line, operand, kind), value in probabilities.items():
         assert scalar(ppo_run, f"tokens/critical/line{line}_operand{operand}_{kind}")[0] == pytest.approx(value, rel=1e-4)
 
 
-def test_samples_are_held_out_problems(ppo_run) -> None:
+def test_samples_are_validation_problems(ppo_run) -> None:
     for summary in text_summaries(ppo_run):
         headings = re.findall(r"^\*\*(\d+)\+(\d+): (right|wrong)\*\*$", summary, re.MULTILINE)
         assert len(headings) == 4
         for a, b, verdict in headings:
-            assert is_held_out(int(a), int(b))
+            assert bucket(int(a), int(b)) == 1
             assert prompt(int(a), int(b)) in summary
             assert (verdict == "wrong") <= ("<<HERE>>" in summary)
 
@@ -314,7 +314,7 @@ def test_trains_on_the_mixture_of_training_problems(pretrained) -> None:
     prompts = [decode(row) for _ in range(60) for row in agent.env.reset()]
     problems = [tuple(map(int, re.findall(r"\d+", text))) for text in prompts]
     assert len(set(problems)) > 100
-    assert not any(is_held_out(*problem) for problem in problems)
+    assert all(bucket(*problem) > 1 for problem in problems)
     assert {max(len(str(operand)) for operand in problem) for problem in problems} == {2}
     assert {min(len(str(operand)) for operand in problem) for problem in problems} == {1, 2}
 

@@ -58,7 +58,8 @@ def accuracies_before(store: Path, found: Mapping[str, Any]) -> Path:
     :param found: an :func:`identity`
     """
     numbers = (f"{found[name]:.0f}" for name in ("pretrained_digits", "extra_digits", "eval_problems"))
-    return store / BEFORE / f"{'-'.join([found['pretrained'][:12], *numbers])}.json"
+    validation = ["validation"] if found["eval_split"] == "validation" else []
+    return store / BEFORE / f"{'-'.join([found['pretrained'][:12], *numbers, *validation])}.json"
 
 
 def differences(identities: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -73,7 +73,7 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
         f"**{said}**" if said else "",
         experiment.note,
         markdown_table(header, rows),
-        caption(results),
+        f"{caption(results)} {measured_on(arms)}",
         "The arms differ in these arguments of `python -m train.ppo`; runs of one seed share problems and initial weights:",
         _differences(arms),
         "`arms.csv` has the table as numbers, `runs.csv` one row per run: accuracies from 0 to 1, `gain` and `retention` in\n"
@@ -82,7 +82,7 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
         "![Gain against KL spent](gain_against_kl.png)",
     ]
     (output / "README.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
-    console.print(rich_table(experiment.title, header[:N_SPENT], [row[:N_SPENT] for row in rows], SPENT))
+    console.print(rich_table(experiment.title, header[:N_SPENT], [row[:N_SPENT] for row in rows], f"{SPENT} {measured_on(arms)}"))
     if header[N_SPENT:]:
         paired = [[row[0], *row[N_SPENT:]] for row in rows if any(row[N_SPENT:])]
         console.print(rich_table(f"{FOCUS} against the others", [header[0], *header[N_SPENT:]], paired, PAIRED))
@@ -210,6 +210,12 @@ def made_by(command: str, results: Results, runs: Runs) -> str:
     made = f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}, {duration(seconds)} of training"
     on = ", ".join(f"{name} {' or '.join(sorted(values))}" for name, values in recorded.items())
     return f"Made by `{command}`: {made}, each run on:\n{on}."
+
+
+def measured_on(arms: Arms) -> str:
+    """Which problems the accuracies of the arms are of."""
+    splits = sorted({args.eval_split for args in arms.values()})
+    return f"Accuracies are greedy, on {' or '.join(splits)} problems."
 
 
 def _differences(arms: Arms) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from train.experiment.frames import Runs, trained_kind
 from train.measure.accuracy import Accuracy
 from train.measure.curves import draw
+from train.measure.episodes import SUCCESS
 from train.measure.statistics import Estimate, interquartile_mean, mean, paired_difference
 from train.measure.tables import rich_table
 
@@ -45,8 +46,10 @@ def compare_runs(found: Runs, output: Path, console: Console) -> None:
     }
     kinds = {trained_kind(run) for _, run in found.runs.iterrows()}
     kind = kinds.pop() if len(kinds) == 1 else "longer"
+    measured_on = " or ".join(sorted({run.eval_split for _, run in found.runs.iterrows() if trained_kind(run) != SUCCESS}))
+    problems = f" Accuracies are on {measured_on} problems." if measured_on else ""
     header = ["configuration", f"{kind} after, %", "<=N after, %", "KL, nats per episode"]
-    _print(console, "After training", header, [[name, *after(group)] for name, group in groups.items()], CAPTION)
+    _print(console, "After training", header, [[name, *after(group)] for name, group in groups.items()], CAPTION + problems)
     first = next(iter(groups.values()))
     header = ["configuration", f"{kind} gain, points", "<=N change, points", "gain minus the first's, points"]
     rows = [[name, *changes(group, first)] for name, group in groups.items()]

@@ -67,7 +67,8 @@ class Store:
         with claimed(path.parent, wait=True):  # whoever else needs it waits
             if not path.is_file():
                 policy, digits = Model.find(args.pretrained).load(args.device), int(wanted["pretrained_digits"])
-                found = accuracies(policy, digits, args.eval_problems, extras=(0, args.extra_digits))
+                extras = (0, args.extra_digits)
+                found = accuracies(policy, digits, args.eval_problems, extras=extras, split=args.eval_split)
                 write_json(path, {accuracy.kind: accuracy.value for accuracy in found})
         return read_json(path, "store")
 

@@ -23,10 +23,7 @@ this does not show (the same page has the numbers):
   coefficient. It says whether that coefficient is a good one, not whether the method helps.
 - Arms of one coefficient match in the mean weight of a token at best, not in the KL that they spend. A control that spends
   less KL may gain less only because it is penalised more: compare arms of equal KL.
-- `shuffled` moves its weights in every rollout, so it is `constant` with noise. `oracle` frees the tokens of the paper's
-  rule, not all on which the model fails, and is no upper bound.
-- Seeds near each other share nearly all training problems, so the intervals are about training again on the same problems,
-  not on others.
+- `oracle` frees the tokens of the paper's rule, not all on which the model fails, and is no upper bound.
 - The commit that made a run is named above as far as the run recorded it; a run that did not need not come out the same
   again."""
 """Shown with the verdict in the report."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from train.measure.choices import HeldOut
 from train.run.arguments import hinted
 
 # As in agents and addition_gym, whose import would take the time that --help should take
@@ -89,12 +90,14 @@ class PPOArgs:
     """Keep the value loss out of the language model."""
     eval_problems: int = 500
     """Held-out problems of each kind before and after training; 0 for no evaluation."""
+    eval_split: HeldOut = "test"
+    """Which problems these are: test for final numbers; validation to tune by, so that the test problems choose nothing."""
     eval_before: bool = True
     """Evaluate before training too, not only after it."""
     eval_every: int = 10
     """Updates between two evaluations during training."""
     eval_every_problems: int = 50
-    """Held-out problems of each kind in these evaluations."""
+    """Validation problems of each kind in these evaluations."""
     checkpoint_every: int = 5
     """Updates between two checkpoints, from which --resume continues."""
     keep_checkpoints: int = 5

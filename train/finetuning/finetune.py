@@ -157,7 +157,7 @@ def make_callbacks(
         [
             HyperparameterCallback(read_record(run.folder, "run")["arguments"], shown),
             ProgressCallback(advance),
-            AccuracyCallback(lambda: task.measure(agent, args.eval_every_problems), args.eval_every, run.console),
+            AccuracyCallback(lambda: task.measure(agent, args.eval_every_problems, "validation"), args.eval_every, run.console),
             *task.callbacks(),
             PositionCallback(args.eval_every),
             CheckpointCallback(checkpoints, args.checkpoint_every, signals),
@@ -171,7 +171,7 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
     def measure() -> dict[str, dict[str, Any]]:
         if not args.eval_problems:
             return {}
-        found = task.measure(agent, args.eval_problems, run.console)
+        found = task.measure(agent, args.eval_problems, args.eval_split, run.console)
         for accuracy in found:
             agent.logger.record(f"{BEFORE_AND_AFTER}{accuracy.kind}", accuracy.value, exclude="csv")
         agent.logger.dump(agent.num_timesteps)
@@ -179,7 +179,7 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
 
     if agent.training_state is None:
         agent.set_logger(run_logger(run.folder))
-        say(f"Fine-tuning {args.pretrained}; accuracies are on {task.title}", markup=False)
+        say(f"Fine-tuning {args.pretrained}; accuracies are on {task.title(args.eval_split)}", markup=False)
         run.write_results({"before": measure() if args.eval_before else {}})
     else:
         agent.set_logger(run_logger(run.folder, resumed_at=agent.num_timesteps))
@@ -211,7 +211,7 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
     }
     run.write_results(results)
     if results["after"]:
-        title = f"Accuracy on {args.eval_problems} {task.title}"
+        title = f"Accuracy on {args.eval_problems} {task.title(args.eval_split)}"
         columns = {
             name: [Accuracy(kind, found["solved"], found["total"]) for kind, found in results[name].items()]
             for name in ("before", "after")

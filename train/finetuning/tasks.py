@@ -13,6 +13,7 @@ from policies.safe_files import read_json
 from train.finetuning.arguments import ADDITION, PPOArgs
 from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.callbacks import CriticalTokenCallback, InspectorCallback, SampleCallback
+from train.measure.choices import HeldOut
 from train.measure.episodes import SUCCESS, play
 from train.run.meter import SILENT, meter
 from train.run.models import Model
@@ -22,8 +23,6 @@ from train.run.own_code import OwnCode
 class Task(Protocol):
     """A task in which an agent is trained and evaluated."""
 
-    title: str
-    """What is solved how, for the heading of a table."""
     kinds: Sequence[str]
     """What its accuracies are called."""
     pad_token_id: int
@@ -32,7 +31,12 @@ class Task(Protocol):
     def make_env(self) -> gym.vector.VectorEnv:
         """A new environment to train in, which resets a lane in the step that ends its episode."""
 
-    def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
+    def title(self, split: HeldOut) -> str:
+        """What is solved how, for the heading of a table."""
+
+    def measure(
+        self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT
+    ) -> list[Accuracy]:
         """How well an agent does, greedily, on so many problems of each kind; the console shows the progress."""
 
     def callbacks(self) -> Sequence[BaseCallback]:
@@ -50,8 +54,10 @@ class Addition:
     def __init__(self, args: PPOArgs):
         assert args.pretrained_digits is not None
         self.args, self.pretrained_digits = args, args.pretrained_digits
-        self.title = f"held-out problems, greedy, N = {args.pretrained_digits}"
         self.kinds: Sequence[str] = [Kind(extra).name for extra in (0, args.extra_digits)]
+
+    def title(self, split: HeldOut) -> str:
+        return f"{split} problems, greedy, N = {self.pretrained_digits}"
 
     def make_env(self) -> gym.vector.VectorEnv:
         return gym.make_vec(
@@ -63,9 +69,11 @@ class Addition:
             reward=self.args.reward,
         )
 
-    def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
+    def measure(
+        self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT
+    ) -> list[Accuracy]:
         extras = (0, self.args.extra_digits)
-        return accuracies(agent.policy, self.pretrained_digits, n_problems, extras=extras, console=console)
+        return accuracies(agent.policy, self.pretrained_digits, n_problems, extras=extras, console=console, split=split)
 
     def callbacks(self) -> Sequence[BaseCallback]:
         digits, extra, every = self.pretrained_digits, self.args.extra_digits, self.args.eval_every
@@ -77,22 +85,26 @@ class Addition:
 
 
 class OwnTask:
-    """A registered token-level environment that is not of this project.
+    """A registered token-level environment that is not of this project. Its episodes are not split.
 
     :param args: of the run
     """
 
     def __init__(self, args: PPOArgs):
         self.args, self.code = args, OwnCode.find("env", args.env)
-        self.title = f"episodes, greedy, {self.code.name}"
         self.kinds: Sequence[str] = [SUCCESS]
         config = read_json(Model.find(args.pretrained).folder / "config.json", "pretrained")
         self.pad_token_id = int(config.get("pad_token_id") or 0)
 
+    def title(self, split: HeldOut) -> str:
+        return f"episodes, greedy, {self.code.name}"
+
     def make_env(self) -> gym.vector.VectorEnv:
         return self._lanes(self.args.n_envs)
 
-    def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
+    def measure(
+        self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT
+    ) -> list[Accuracy]:
         lanes = self._lanes(min(self.args.n_envs, n_problems))
         with meter(console, "Evaluating", n_problems) as advance:
             return [play(agent, lanes, n_problems, advance=advance)]

@@ -17,7 +17,7 @@ from addition_gym.errors import CompletionError, completion_error
 from addition_gym.problems import ProblemSampler
 from policies import GPT2Policy
 from policies.checks import at_least, between
-from train.measure.choices import Distribution
+from train.measure.choices import Distribution, HeldOut
 from train.measure.solve import Problem, budget, solve
 from train.measure.statistics import mean
 from train.measure.tables import rich_table
@@ -48,21 +48,22 @@ class Kind:
             return f"N+{self.extra}" if self.extra else "<=N"
         return f"{self.distribution} N+{self.extra}" if self.extra else f"{self.distribution} N"
 
-    def problems(self, pretrained_digits: int, n_problems: int, seed: int) -> list[Problem]:
-        """Problems that no training run has seen: the test split.
+    def problems(self, pretrained_digits: int, n_problems: int, seed: int, split: HeldOut = "test") -> list[Problem]:
+        """Problems that no training run has seen.
 
         :param pretrained_digits: N
         :param n_problems: how many
         :param seed: the same seed gives the same problems
+        :param split: ``"test"`` is for final numbers only
         """
         rng = np.random.default_rng([seed, pretrained_digits, self.extra, *_STREAM[self.distribution]])
         longest = pretrained_digits + self.extra
         if self.distribution != "mixture":
-            sampler = ProblemSampler(longest, self.distribution, split="test")
+            sampler = ProblemSampler(longest, self.distribution, split=split)
         elif self.extra == 0:
-            sampler = ProblemSampler(longest, "up_to", split="test")
+            sampler = ProblemSampler(longest, "up_to", split=split)
         else:
-            sampler = ProblemSampler(longest, "mixture", pretrained_digits=pretrained_digits, split="test")
+            sampler = ProblemSampler(longest, "mixture", pretrained_digits=pretrained_digits, split=split)
         return [sampler.sample(rng) for _ in range(n_problems)]
 
 
@@ -154,6 +155,8 @@ class Evaluation:
     n_samples: int
     attempts: Sequence[Attempt]
     """The samples of the first problem, then those of the second, ..."""
+    split: HeldOut = "test"
+    """Of the problems."""
 
     @property
     def n_problems(self) -> int:
@@ -184,6 +187,7 @@ def evaluate(
     n_samples: int = 1,
     deterministic: bool = True,
     advance: Advance = unseen,
+    split: HeldOut = "test",
 ) -> Evaluation:
     """Let a policy complete held-out problems.
 
@@ -195,16 +199,18 @@ def evaluate(
     :param n_samples: completions of each problem
     :param deterministic: the most probable token (greedy), or a sample
     :param advance: is told how many more completions are done
+    :param split: of the problems
     :raises ValueError: if a number is out of range
     """
     check_n_problems(n_problems)
-    problems = [problem for problem in kind.problems(pretrained_digits, n_problems, seed) for _ in range(n_samples)]
+    drawn = kind.problems(pretrained_digits, n_problems, seed, split)
+    problems = [problem for problem in drawn for _ in range(n_samples)]
     max_tokens = budget(problems)
     attempts = [
         Attempt(problem, info["text"][len(prompt(*problem)) :], bool(info["is_success"]), max_tokens)
         for problem, info in zip(problems, solve(policy, problems, deterministic, advance=advance), strict=True)
     ]
-    return Evaluation(kind, n_samples, attempts)
+    return Evaluation(kind, n_samples, attempts, split)
 
 
 def accuracies(
@@ -215,6 +221,7 @@ def accuracies(
     extras: Iterable[int] = EXTRA_DIGITS,
     distribution: Distribution = "mixture",
     console: Console = SILENT,
+    split: HeldOut = "test",
 ) -> list[Accuracy]:
     """Greedy accuracy on those kinds of problems that fit into the model's position table.
 
@@ -225,11 +232,15 @@ def accuracies(
     :param extras: which k
     :param distribution: how long the operands are
     :param console: where to show progress
+    :param split: of the problems
     :raises ValueError: if a number is out of range, or the position table is too short for N digits
     """
     kinds = [Kind(extra, distribution) for extra in fitting_extras(policy, pretrained_digits, extras)]
     with meter(console, "Evaluating", len(kinds) * n_problems) as advance:
-        return [evaluate(policy, kind, pretrained_digits, n_problems, seed, advance=advance).accuracy for kind in kinds]
+        return [
+            evaluate(policy, kind, pretrained_digits, n_problems, seed, advance=advance, split=split).accuracy
+            for kind in kinds
+        ]
 
 
 def fitting_extras(policy: GPT2Policy, pretrained_digits: int, extras: Iterable[int] = EXTRA_DIGITS) -> list[int]:

@@ -21,7 +21,7 @@ from train.measure.solve import critical_probabilities, solve
 from train.run.meter import Advance
 
 DURING = "eval/accuracy_"
-"""Beginning of the tags of accuracies during training."""
+"""Beginning of the tags of accuracies during training, all on validation problems."""
 
 
 class RolloutCallback(BaseCallback):
@@ -118,7 +118,8 @@ class AccuracyCallback(RolloutCallback):
 
 
 class CriticalTokenCallback(RolloutCallback):
-    """``critical/...``: probability of the right token at each critical position, and the mean over them.
+    """``critical/...``: probability of the right token at each critical position of validation problems, and the mean over
+    them.
 
     :param pretrained_digits: N
     :param extra: k, of the N+k problems to look at
@@ -129,7 +130,7 @@ class CriticalTokenCallback(RolloutCallback):
     def __init__(self, pretrained_digits: int, extra: int, n_problems: int = 32, every: int = 1):
         super().__init__(every)
         self.pretrained_digits = pretrained_digits
-        self.problems = Kind(extra).problems(pretrained_digits, n_problems, seed=0)
+        self.problems = Kind(extra).problems(pretrained_digits, n_problems, seed=0, split="validation")
 
     def act(self) -> None:
         probabilities = critical_probabilities(self.policy, self.problems, self.pretrained_digits)
@@ -139,7 +140,7 @@ class CriticalTokenCallback(RolloutCallback):
 
 
 class SampleCallback(RolloutCallback):
-    """``samples``: a few completions as text, with the first wrong token marked.
+    """``samples``: a few completions of validation problems as text, with the first wrong token marked.
 
     :param pretrained_digits: N
     :param extra: k, of the N+k problems to solve
@@ -149,7 +150,7 @@ class SampleCallback(RolloutCallback):
 
     def __init__(self, pretrained_digits: int, extra: int, n_problems: int = 4, every: int = 10):
         super().__init__(every)
-        self.problems = Kind(extra).problems(pretrained_digits, n_problems, seed=0)
+        self.problems = Kind(extra).problems(pretrained_digits, n_problems, seed=0, split="validation")
 
     def act(self) -> None:
         texts = []
@@ -195,7 +196,7 @@ class PositionCallback(RolloutCallback):
 
 
 class InspectorCallback(RolloutCallback):
-    """``inspector``, a picture: the right solution of one held-out problem, its tokens coloured by some quantities.
+    """``inspector``, a picture: the right solution of one validation problem, its tokens coloured by some quantities.
 
     It is the same problem throughout, so that TensorBoard's slider shows where the policy moves. Certainty, and with it the
     prioritized weight, stays the same there: it is the frozen reference's.
@@ -209,7 +210,7 @@ class InspectorCallback(RolloutCallback):
     def __init__(self, pretrained_digits: int, extra: int, every: int = 10, colours: Sequence[Colour] = ("kl", "weight")):
         super().__init__(every)
         self.pretrained_digits, self.colours = pretrained_digits, colours
-        (self.problem,) = Kind(extra).problems(pretrained_digits, 1, seed=0)
+        (self.problem,) = Kind(extra).problems(pretrained_digits, 1, seed=0, split="validation")
 
     def act(self) -> None:
         certainty = ReferenceCertainty(self.agent.certainty, self.agent.certainty_temperature)

@@ -234,7 +234,7 @@ def train(args: PretrainArgs, console: Console) -> Path:
             with run.training(Checkpoints(run.folder, ".pt").newest) as signals:
                 pretrain(args, run, signals)
         found = accuracies(Model.find(model).load(args.device), args.digits, args.eval_problems, args.seed, console=console)
-        console.print(accuracy_table("Accuracy on held-out problems, greedy", {"pre-trained": found}))
+        console.print(accuracy_table(f"Accuracy on {args.eval_problems} test problems, greedy", {"pre-trained": found}))
         run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
     console.print(f"The model is in {model}; fine-tune it with", markup=False)
     command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}"

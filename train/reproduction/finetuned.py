@@ -85,8 +85,8 @@ def fig_3(workshop: Workshop) -> Artefact:
     axes.legend()
     caption = (
         f"Success of the rollouts while models of different N are fine-tuned on N+{extra} digits with the standard penalty. "
-        f"{how(workshop, scale.comparison_kl_coef)} Greedy accuracy in per cent at the end: {finals(found, extra)}. In the "
-        "paper (Fig. 3) a larger N starts higher and tends to plateau."
+        f"{how(workshop, scale.comparison_kl_coef)} Greedy accuracy on test problems in per cent at the end: "
+        f"{finals(found, extra)}. In the paper (Fig. 3) a larger N starts higher and tends to plateau."
     )
     return Artefact("Figure 3: learning curves by N of the pre-training", caption, rows, figure)
 
@@ -111,7 +111,7 @@ def fig_4(workshop: Workshop) -> Artefact:
     caption = (
         f"Fine-tuning the model of N = {workshop.scale.focus} under the standard and the prioritized penalty (exponent "
         f"{workshop.scale.ppo.kl_exponent:g}): success above, below it the probability of the right prediction on two "
-        f"critical tokens of held-out problems. {how(workshop)} Greedy accuracy in per cent at the end: "
+        f"critical tokens of held-out problems. {how(workshop)} Greedy accuracy on test problems in per cent at the end: "
         f"{finals(found, extra)}. In the paper (Fig. 4) the prioritized run is clearly ahead, and under the standard penalty "
         "the critical probabilities fall back. This is one coefficient: at another the order can be the reverse, and the arms "
         "spend different amounts of KL (check 3)."
@@ -267,7 +267,7 @@ def failure_signatures(workshop: Workshop) -> Artefact:
     caption = (
         "How a badly prioritized penalty looks: an exponent that is too high (10000), too low (1, nearly the standard "
         "penalty), and weights that miss the uncertain tokens (those of exponent 150, shuffled again in every rollout, so "
-        f"nearly constant), beside exponent 150. {how(workshop)} Greedy accuracy in per cent at the end: "
+        f"nearly constant), beside exponent 150. {how(workshop)} Greedy accuracy on test problems in per cent at the end: "
         f"{finals(found, extra)}."
     )
     return Artefact("Check 4: failure signatures", caption, rows, figure)

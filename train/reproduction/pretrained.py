@@ -150,7 +150,7 @@ def _accuracy_table(workshop: Workshop, number: int, distribution: Distribution,
         f"N = {digits}: {', '.join(f'{value:.1f}' for value, _ in row)}" for digits, row in paper.ACCURACY[distribution].items()
     )
     caption = (
-        f"Accuracy of the pre-trained models before RL, in per cent, on {workshop.n_problems} held-out problems of each kind, "
+        f"Accuracy of the pre-trained models before RL, in per cent, on {workshop.n_problems} test problems of each kind, "
         f"greedy, with 95% Wilson intervals. {meaning} On N, N+1, N+2 and N+3 digits, ours: {ours}. The paper: {published}."
     )
     title = f"Table {number}: accuracy before RL, {distribution} digits"

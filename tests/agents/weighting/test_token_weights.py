@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.weighting.controls import shuffled
 from agents.weighting.signals import PolicyEntropy
 from agents.weighting.token_weights import TokenWeights, WeightingName, dual_token, named_weighting
 from agents.weighting.weightings import certainty_power, delight, uniform
@@ -58,7 +59,8 @@ def test_every_name(name: WeightingName) -> None:
 def test_names_take_exponent_certainty_and_temperature() -> None:
     prioritized = certainty_power(7.0, "min_entropy", 4.0)
     assert named_weighting("prioritized", 7.0, "min_entropy", 4.0) == TokenWeights(kl=prioritized)
-    for control in ("shuffled", "constant", "inverted"):
+    assert named_weighting("shuffled", 7.0, "min_entropy", 4.0).kl == shuffled(prioritized)
+    for control in ("constant", "inverted"):
         assert named_weighting(control, 7.0, "min_entropy", 4.0).kl.signal == prioritized
     assert named_weighting("calibrated", 7.0, "min_entropy", 4.0).kl.signal == prioritized.signal
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from addition_gym import PAD_TOKEN_ID, prompt, solution
 from addition_gym.problems import ProblemSampler
-from tests.train.helpers import ScriptedPolicy, is_held_out, random_policy, scripted_policy
+from tests.train.helpers import ScriptedPolicy, bucket, random_policy, scripted_policy
 from train.measure.accuracy import (
     Accuracy,
     Attempt,
@@ -57,7 +57,7 @@ def test_text_of_an_accuracy() -> None:
 def test_held_out_problems_are_test_problems_of_the_right_lengths(digits, extra) -> None:
     problems = Kind(extra).problems(digits, 300, seed=0)
     assert len(problems) == 300
-    assert all(is_held_out(*problem) for problem in problems)
+    assert all(bucket(*problem) == 0 for problem in problems)
     lengths = [sorted(len(str(operand)) for operand in problem) for problem in problems]
     longest = {long for _, long in lengths}
     if extra:
@@ -74,7 +74,7 @@ def test_identical_and_varying_problems(digits, extra) -> None:
     longest = digits + extra
     identical = Kind(extra, "identical").problems(digits, 200, seed=0)
     varying = Kind(extra, "varying").problems(digits, 200, seed=0)
-    assert all(is_held_out(*problem) for problem in identical + varying)
+    assert all(bucket(*problem) == 0 for problem in identical + varying)
     assert {len(str(operand)) for problem in identical for operand in problem} == {longest}
     lengths = [sorted(len(str(operand)) for operand in problem) for problem in varying]
     assert {long for _, long in lengths} == {longest}
@@ -143,7 +143,16 @@ def test_held_out_problems_are_disjoint_from_what_is_trained_on() -> None:
     trained = {sampler.sample(rng) for sampler in (pretraining, fine_tuning) for _ in range(5000)}
     assert len(trained) > 3000
     for extra, distribution in itertools.product((0, 1), ("mixture", "identical", "varying")):
-        assert trained.isdisjoint(Kind(extra, distribution).problems(1, 500, seed=3))
+        held_out = [set(Kind(extra, distribution).problems(1, 500, 3, split)) for split in ("validation", "test")]
+        assert trained.isdisjoint(set.union(*held_out))
+        assert held_out[0].isdisjoint(held_out[1])
+
+
+def test_validation_problems_are_measured_when_they_are_asked_for() -> None:
+    assert all(bucket(*problem) == 1 for problem in Kind(1).problems(3, 50, seed=0, split="validation"))
+    evaluation = evaluate(scripted_policy(solution), Kind(1), 1, 20, split="validation")
+    assert [attempt.problem for attempt in evaluation.attempts] == Kind(1).problems(1, 20, 0, "validation")
+    assert evaluation.split == "validation"
 
 
 def test_held_out_problems_follow_the_seed() -> None:

@@ -93,13 +93,13 @@ def test_critical_tokens_are_written_by_place() -> None:
         for kind in ("comma", "digit")
     }
     assert written.keys() == names - {"critical/line3_operand1_comma", "critical/line3_operand2_comma"}  # one digit is left
-    probabilities = critical_probabilities(policy, Kind(1).problems(2, 20, seed=0), 2)
+    probabilities = critical_probabilities(policy, Kind(1).problems(2, 20, seed=0, split="validation"), 2)
     assert written["critical/line2_operand1_comma"] == probabilities[2, 1, "comma"]
 
 
 def test_sample_text_marks_the_first_error(tmp_path) -> None:
     """A right one, a wrong digit in the result, a slip in the scratchpad with a right result, and one that stops early."""
-    problems = Kind(1).problems(2, 4, seed=0)
+    problems = Kind(1).problems(2, 4, seed=0, split="validation")
     assert len(set(problems)) == 4
     right = [solution(*problem) for problem in problems]
     digit = "1" if right[1][-2] != "1" else "2"
