@@ -20,6 +20,11 @@ def is_test_problem(a: int, b: int) -> bool:
     return zlib.crc32(f"{a}+{b}".encode()) % TEST_SHARE == 0
 
 
+def problem_class(operands: tuple[int, int], pretrained_digits: int) -> str:
+    """Which operands are longer than N digits, such as ``"long+short"``."""
+    return "+".join("long" if len(str(operand)) > pretrained_digits else "short" for operand in operands)
+
+
 @dataclass(frozen=True)
 class ProblemSampler:
     """A distribution over pairs of operands.

@@ -61,6 +61,7 @@ class Addition:
             pretrained_digits=self.pretrained_digits,
             split="train",
             reward=self.args.reward,
+            n_samples_per_problem=self.args.n_samples_per_problem,
         )
 
     def measure(self, agent: PrioritizedKLPPO, n_problems: int, console: Console = SILENT) -> list[Accuracy]:
@@ -119,7 +120,7 @@ def task_of(args: PPOArgs) -> Task:
     """
     if args.env == ADDITION:
         return Addition(args)
-    for name in ("pretrained_digits", "extra_digits", "reward"):
+    for name in ("pretrained_digits", "extra_digits", "reward", "n_samples_per_problem"):
         if getattr(args, name) != getattr(PPOArgs(), name):
             raise ValueError(f"{name} must not stand beside env = {args.env!r}, since only addition has it: leave it out")
     return OwnTask(args)
