@@ -78,6 +78,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     - ``critical_tokens``: indices, in prompt and completion together, of the tokens written where
       :func:`addition_gym.scratchpad.critical_tokens` has a critical one, up to the first error: after it the text is no
       longer that of the solution
+    - ``problem_class``: which of the operands are longer than N: ``"short+short"``, ``"long+short"``, ``"short+long"`` or
+      ``"long+long"``; the problems of a class are about equally hard
 
     ## Drafts
     ``env.unwrapped.draft(observation)`` says how a text, right or wrong so far, is likely to go on to its end: what a faithful
@@ -88,7 +90,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     - ``digits``: the longest operand, in digits, >= 1
     - ``distribution``: ``"identical"``, ``"varying"``, ``"up_to"`` or ``"mixture"``; see
       :class:`addition_gym.problems.ProblemSampler`
-    - ``pretrained_digits``: N of the mixture and of the critical tokens, 1 <= N < ``digits``; ``digits - 1`` by default
+    - ``pretrained_digits``: N of the mixture, the critical tokens and the classes, 1 <= N < ``digits``; ``digits - 1`` by default
     - ``split``: ``"all"``, ``"train"``, ``"validation"`` or ``"test"``; a fixed hash puts one problem in ten into ``"test"``
       (final numbers only), another into ``"validation"`` (tuning, and curves during a run), the rest into ``"train"``
     - ``reward``: ``"binary"`` or ``"signed"``
@@ -97,7 +99,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
       ``RecordVideo``; needs Pillow) or ``"human"`` (it is printed as it grows)
 
     ``env.spec`` and ``gym.make`` take all of them; ``gym.make_vec("ScratchpadAdd-v0", num_envs=64)`` gives the native
-    vector environment, whose row i equals this environment seeded with seed + i.
+    vector environment, whose row i equals this environment seeded with seed + i. It has one argument more,
+    ``n_samples_per_problem``; see :class:`addition_gym.vector_env.ScratchpadAddVectorEnv`.
 
     ## References
     - Vassoyan, Beau, Plaud (2025), "Ignore the KL Penalty! Boosting Exploration on Critical Tokens to Enhance RL

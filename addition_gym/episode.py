@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from addition_gym import scratchpad
 from addition_gym.checks import check_operands, one_of, shown, whole
-from addition_gym.problems import Distribution, ProblemSampler, Split
+from addition_gym.problems import Distribution, ProblemSampler, Split, problem_class
 from addition_gym.vocabulary import VOCAB_SIZE, encode
 
 Tokens = npt.NDArray[np.int64]
@@ -148,7 +148,7 @@ def end_of_episode(completion: str, operands: tuple[int, int], pretrained_digits
 
     :param completion: the text after the prompt, without padding
     :param operands: the problem
-    :param pretrained_digits: N, which decides what is critical
+    :param pretrained_digits: N, which decides what is critical, and what is long
     """
     prompt = scratchpad.prompt(*operands)
     first_error = scratchpad.first_error(completion, *operands)
@@ -165,6 +165,7 @@ def end_of_episode(completion: str, operands: tuple[int, int], pretrained_digits
             for token in scratchpad.critical_tokens(*operands, pretrained_digits)
             if token.position < right_until
         ),
+        "problem_class": problem_class(operands, pretrained_digits),
     }
 
 

@@ -23,6 +23,11 @@ def split_of(a: int, b: int) -> Split:
     return _HELD_OUT.get(zlib.crc32(f"{a}+{b}".encode()) % 10, "train")
 
 
+def problem_class(operands: tuple[int, int], pretrained_digits: int) -> str:
+    """Which operands are longer than N digits, such as ``"long+short"``."""
+    return "+".join("long" if len(str(operand)) > pretrained_digits else "short" for operand in operands)
+
+
 @dataclass(frozen=True)
 class ProblemSampler:
     """A distribution over pairs of operands.

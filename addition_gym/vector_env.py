@@ -42,9 +42,14 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
     ``info["final_obs"]`` and ``info["final_info"]`` hold the last of the old one. Gymnasium's own vectorizers reset in the next
     step by default: ``gym.make_vec("ScratchpadAdd-v0", num_envs=4, vectorization_mode="sync")`` (or ``"async"``) gives those.
 
+    With ``n_samples_per_problem`` = k above 1, rows k * i to k * i + k - 1 are a group, whose rows all have the stream of
+    problems of the first. ``reset`` sets them to the same place of it, so that from there on the first, second, ... episodes of
+    these rows ask the same problem, whenever each begins.
+
     The other arguments are those of the scalar environment. ``render()`` returns one text per lane.
 
     :param num_envs: number of lanes, >= 1
+    :param n_samples_per_problem: how many lanes play each problem, a divisor of ``num_envs``
     :raises TypeError, ValueError: if an argument breaks its constraint
     """
 
@@ -63,8 +68,15 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         reward: Reward = "binary",
         max_tokens: int | None = None,
         render_mode: Literal["ansi"] | None = None,
+        n_samples_per_problem: int = 1,
     ):
         whole("num_envs", num_envs, 1, "pass a number of lanes")
+        whole("n_samples_per_problem", n_samples_per_problem, 1, "1 gives every lane problems of its own")
+        if num_envs % n_samples_per_problem:
+            raise ValueError(
+                f"n_samples_per_problem must divide num_envs = {num_envs}, but it is {shown(n_samples_per_problem)}: change one "
+                "of them, so that all problems are played equally often"
+            )
         one_of("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -76,6 +88,7 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rows = np.arange(num_envs)
+        self._first_rows = (self._rows - self._rows % n_samples_per_problem).tolist()
         self._rngs, self._seeds = map(list, zip(*(seeding.np_random() for _ in range(num_envs)), strict=True))
         self._operands = [(0, 0)] * num_envs
         self._tokens = np.full((num_envs, self.max_tokens), PAD_TOKEN_ID, dtype=np.int64)
@@ -89,7 +102,8 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
     ) -> tuple[Tokens, dict[str, Any]]:
         """Start an episode in every lane.
 
-        :param seed: s seeds lane i with s + i; a sequence gives one seed per lane; None continues the streams
+        :param seed: s seeds lane i with s + i; a sequence gives one seed per lane; None continues the streams. In a group, the
+            seed of its first lane counts
         :param options: ``{"operands": [(a, b), ...]}`` sets the problem of every lane; ``"completion"`` beside it, the texts
             that are already written
         :return: observations, int64 of shape ``(num_envs, max_tokens)``, and ``{"operands": ...}``
@@ -193,6 +207,8 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         for row, lane_seed in enumerate(seeds):
             if lane_seed is not None:
                 self._rngs[row], self._seeds[row] = seeding.np_random(int(lane_seed))
+        for row, first in enumerate(self._first_rows):
+            self._rngs[row].bit_generator.state, self._seeds[row] = self._rngs[first].bit_generator.state, self._seeds[first]
 
     def _start_episode(self, row: int, operands: tuple[int, int] | None = None, completion: str = "") -> None:
         self._operands[row] = self.sampler.sample(self._rngs[row]) if operands is None else operands

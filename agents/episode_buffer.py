@@ -75,6 +75,7 @@ class EpisodeBuffer:
         )
         self.weights = {slot: np.ones(shape, dtype=np.float32) for slot in SLOTS}
         self.critical_tokens: np.ndarray | None = None
+        self.problem_classes: list[str | None] = [None] * self.n_episodes
         self.reference_logits = np.zeros((*shape, self.vocab_size), dtype=np.float32)
         self.old_logits = np.zeros((*shape, self.vocab_size), dtype=np.float32) if self.keep_old_logits else None
 
@@ -131,11 +132,6 @@ class EpisodeBuffer:
             next_advantage = np.where(taken, advantage, next_advantage)
             next_value = np.where(taken, self.values[:, t], next_value)
         self.returns[self.mask] = self.advantages[self.mask] + self.values[self.mask]
-
-    def normalize_advantages(self) -> None:
-        """Shift and scale the advantages of all actions together to mean 0 and standard deviation 1."""
-        advantages = self.advantages[self.mask]
-        self.advantages[self.mask] = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
     def check_finite(self) -> None:
         """:raises FloatingPointError: if anything that an update reads is NaN or infinite"""

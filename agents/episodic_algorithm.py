@@ -188,8 +188,10 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
             for lane in np.flatnonzero(dones):
                 if infos[lane].get("TimeLimit.truncated", False):
                     rewards[lane] += self.gamma * self._value_of(infos[lane]["terminal_observation"])
+                episode = lane * per_lane + played[lane]
+                buffer.problem_classes[episode] = infos[lane].get("problem_class")
                 if "critical_tokens" in infos[lane]:
-                    buffer.mark_critical(lane * per_lane + played[lane], infos[lane]["critical_tokens"])
+                    buffer.mark_critical(episode, infos[lane]["critical_tokens"])
             buffer.add(lanes * per_lane + played[lanes], states, actions[lanes], rewards[lanes], *decoded[1:])
             played += dones
             self._episode_num += int(dones.sum())

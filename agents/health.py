@@ -55,11 +55,12 @@ def clip_gradients(
     :param optimizer: its groups have names
     :param max_grad_norm: largest norm of the gradient of a group; None for any
     :param statistics: of the terms of the loss, which an error names
-    :return: the norms before clipping, by group
+    :return: the norms before clipping, by group; without those that have no gradient
     :raises FloatingPointError: if a gradient is not finite; the weights are as they were
     """
     largest = math.inf if max_grad_norm is None else max_grad_norm
-    norms = {group["name"]: clip_grad_norm_(group["params"], largest) for group in optimizer.param_groups}
+    trained = [group for group in optimizer.param_groups if any(each.grad is not None for each in group["params"])]
+    norms = {group["name"]: clip_grad_norm_(group["params"], largest) for group in trained}
     if not torch.stack(list(norms.values())).isfinite().all():
         check_finite({**statistics.means(), **{f"gradient of the {name} group": norm for name, norm in norms.items()}})
     return norms

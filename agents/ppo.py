@@ -12,6 +12,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 
+from agents.baselines import Baseline, ClassMeans, estimate_advantages, normalize_advantages
+from agents.critic import train_critic
 from agents.diagnostics import record_rollout, record_update
 from agents.episode_buffer import EpisodeBatch, EpisodeBuffer
 from agents.episodic_algorithm import EpisodicAlgorithm
@@ -44,11 +46,18 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         pieces of a minibatch add up, so that this bounds memory and changes nothing else
     :param n_epochs: passes over a rollout. ``n_epochs=1, batch_size=n_episodes`` is A2C
     :param gamma: discount
-    :param gae_lambda: lambda of generalised advantage estimation; 1 is plain Monte Carlo
+    :param baseline: what returns are compared with: ``"critic"``; ``"class"``, earlier episodes of the problem's class, which the
+        environment names as ``problem_class``; or other episodes with the same prompt, ``"rloo"``, ``"grpo"`` or
+        ``"grpo_no_std"``. See :func:`agents.baselines.estimate_advantages`. Without a critic the value head is not trained
+    :param class_horizon: episodes of a class over which ``baseline="class"`` averages
+    :param gae_lambda: lambda of the critic's generalised advantage estimation; 1 is plain Monte Carlo
     :param clip_range: PPO's epsilon; a number, or a function of the remaining progress
-    :param normalize_advantage: whether to normalise advantages, over all tokens of a rollout
+    :param normalize_advantage: whether to normalise advantages, over all tokens of a rollout; GRPO's stay as they are. See
+        :func:`agents.baselines.normalize_advantages`
     :param ent_coef: entropy coefficient
     :param vf_coef: coefficient of the value loss (mean squared error)
+    :param value_epochs: passes of the critic alone over a rollout, after the language model's update; the value loss then is no
+        term of the loss. 0 trains both together
     :param max_grad_norm: largest norm of the gradient, of the language model and of the value head each; None for any
     :param kl_coef: coefficient of the KL penalty, >= 0; a number, or a function of the remaining progress
     :param kl_exponent: beta >= 0, how strongly certainty prioritises; 0 is the standard penalty
@@ -84,11 +93,14 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         max_batch_tokens: int = 2048,
         n_epochs: int = 1,
         gamma: float = 1.0,
+        baseline: Baseline = "critic",
+        class_horizon: int = 64,
         gae_lambda: float = 1.0,
         clip_range: float | Schedule = 0.2,
         normalize_advantage: bool = True,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
+        value_epochs: int = 0,
         max_grad_norm: float | None = 0.5,
         kl_coef: float | Schedule = 2.0,
         kl_exponent: float = 150.0,
@@ -136,6 +148,9 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         self.batch_size = batch_size
         self.max_batch_tokens = max_batch_tokens
         self.n_epochs = n_epochs
+        self.baseline: Baseline = baseline
+        self.class_means = ClassMeans(class_horizon)
+        self.value_epochs = value_epochs
         self.clip_range = clip_range
         self.normalize_advantage = normalize_advantage
         self.kl_coef = kl_coef
@@ -161,6 +176,9 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
                 f"batch_size must be at most n_episodes = {self.n_episodes}, but it is {self.batch_size}: it counts whole "
                 "episodes"
             )
+        whole("class_horizon", self.class_means.horizon)
+        whole("value_epochs", self.value_epochs, 0, "0 trains the critic together with the language model")
+        one_of("baseline", self.baseline, get_args(Baseline))
         at_least("kl_exponent", kl_exponent, 0, "0 is the standard penalty", finite=True)
         for name in ("kl_coef", "vf_coef", "ent_coef", "learning_rate", "value_learning_rate", "clip_range"):
             value = getattr(self, name)
@@ -213,6 +231,11 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         self.sampling_rng = np.random.default_rng(None if self.seed is None else [self.seed, 1])
         policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
         assert isinstance(policy, GPT2Policy)
+        if self.value_epochs and not policy.detach_value:
+            raise ValueError(
+                f"value_epochs must be 0 with detach_value=False, but it is {self.value_epochs}: they train the critic alone, and "
+                "nothing of its loss would reach the language model; change one of them"
+            )
         self.policy = policy.to(self.device)
         # What rebuilds the policy from the state_dict alone: the pre-trained folder may be gone when the agent is loaded.
         rebuild = {"pretrained": None, "config": policy.language_model.config.to_dict()}
@@ -244,10 +267,10 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             tokens = buffer.token_batch(self.policy.temperature)
             penalty = kl_reward(tokens.old_log_prob, tokens.reference_log_prob, self.weighting.kl(tokens), kl_coef)
             buffer.rewards += penalty.masked_fill(~tokens.mask, 0).cpu().numpy()
-        buffer.compute_returns_and_advantage()
+        estimate_advantages(buffer, self.baseline, self.class_means)
         buffer.check_finite()
         if self.normalize_advantage:
-            buffer.normalize_advantages()
+            normalize_advantages(buffer, self.baseline)
         tokens = buffer.token_batch(self.policy.temperature)
         for slot in SLOTS:
             buffer.weights[slot] = getattr(self.weighting, slot)(tokens).cpu().numpy()
@@ -278,6 +301,18 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
                 statistics.add("train/grad_norm", norms["policy"], n_minibatch)
                 self.policy.optimizer.step()
 
+        if self.baseline == "critic" and self.value_epochs:
+            n_minibatches = -(-self.n_episodes // self.batch_size)
+            train_critic(
+                self.policy,
+                buffer,
+                self.value_epochs,
+                n_minibatches,
+                self.max_batch_tokens,
+                self.max_grad_norm,
+                self.batch_rng,
+                statistics,
+            )
         self.health.after_update(statistics.means(), self.policy.parameters())
         self._n_updates += self.n_epochs
         kl = record_update(self.logger, statistics, self.n_episodes)
@@ -299,17 +334,19 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         token_entropy = entropy(log_probs)
         kl = kl_per_token(log_probs, reference_log_probs, batch.actions, self.kl_estimator, batch.old_log_prob)
         policy_loss = (batch.weights["policy"] * surrogate).mean()
-        value_loss = F.mse_loss(values, batch.returns)
         entropy_loss = -(batch.weights["entropy"] * token_entropy).mean()
         kl_loss = (batch.weights["kl"] * kl).mean()
-        loss = policy_loss + self.vf_coef * value_loss + self.ent_coef * entropy_loss
+        loss = policy_loss + self.ent_coef * entropy_loss
         if self.kl_in == "loss":
             loss = loss + self._current_kl_coef() * kl_loss
-
         n_tokens = len(batch.actions)
+        if self.baseline == "critic" and not self.value_epochs:
+            value_loss = F.mse_loss(values, batch.returns)
+            loss = loss + self.vf_coef * value_loss
+            statistics.add("train/value_loss", value_loss, n_tokens)
+
         log_ratio = (log_prob - batch.old_log_prob).detach()
         statistics.add("train/policy_gradient_loss", policy_loss, n_tokens)
-        statistics.add("train/value_loss", value_loss, n_tokens)
         statistics.add("train/entropy_loss", entropy_loss, n_tokens)
         statistics.add("train/kl_loss", kl_loss, n_tokens)
         statistics.add("train/loss", loss, n_tokens)

@@ -37,7 +37,9 @@ def main(
     """
     training = gym.make_vec("ScratchpadAdd-v0", num_envs=n_envs, digits=digits, split="train")
     # The same adapter as the agent uses inside, so that all held-out problems are solved side by side.
-    held_out = VecMonitor(VectorEnvAdapter(gym.make_vec("ScratchpadAdd-v0", num_envs=n_envs, digits=digits, split="validation")))
+    held_out = VecMonitor(
+        VectorEnvAdapter(gym.make_vec("ScratchpadAdd-v0", num_envs=n_envs, digits=digits, split="validation"))
+    )
     held_out.seed(0)
 
     stop = StopTrainingOnRewardThreshold(threshold, verbose=1)

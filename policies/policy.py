@@ -178,6 +178,16 @@ class GPT2Policy(ActorCriticPolicy):
         return self._log_probs(hidden), self._values(hidden)
 
     @torch.no_grad()
+    def features(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What the value head reads.
+
+        :param tokens: ``(B, T)``; :param mask: ``(B, T)``, as for :meth:`evaluate_sequences`
+        :return: ``(M, D)``
+        """
+        with self._precision():
+            return hidden_states(self.language_model.transformer, tokens)[mask].float()
+
+    @torch.no_grad()
     def reference_logits(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """The reference's logits, before the softmax temperature.
 

@@ -17,7 +17,6 @@ from agents.weighting.signals import NotCritical
 from agents.weighting.token_batch import TokenBatch
 from agents.weighting.weightings import Weighting
 
-
 CONTEXT = 4
 """So many tokens before a token say where it is."""
 

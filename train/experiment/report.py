@@ -82,7 +82,9 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
         "![Gain against KL spent](gain_against_kl.png)",
     ]
     (output / "README.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
-    console.print(rich_table(experiment.title, header[:N_SPENT], [row[:N_SPENT] for row in rows], f"{SPENT} {measured_on(arms)}"))
+    console.print(
+        rich_table(experiment.title, header[:N_SPENT], [row[:N_SPENT] for row in rows], f"{SPENT} {measured_on(arms)}")
+    )
     if header[N_SPENT:]:
         paired = [[row[0], *row[N_SPENT:]] for row in rows if any(row[N_SPENT:])]
         console.print(rich_table(f"{FOCUS} against the others", [header[0], *header[N_SPENT:]], paired, PAIRED))

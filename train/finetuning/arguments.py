@@ -12,6 +12,7 @@ from train.run.arguments import hinted
 Certainty = Literal["negentropy", "min_entropy", "max_prob"]
 KLEstimator = Literal["full", "k2", "k3", "rk3"]
 Reward = Literal["binary", "signed"]
+Baseline = Literal["critic", "class", "rloo", "grpo", "grpo_no_std"]
 
 ADDITION = "ScratchpadAdd-v0"
 
@@ -36,6 +37,8 @@ class PPOArgs:
     """Completion tokens to train on."""
     n_envs: int = 64
     """Lanes of the vector environment."""
+    n_samples_per_problem: int = 1
+    """Lanes that get the same problem, for the baselines that need a group; divides n-envs."""
     n_episodes: int = 64
     """Episodes per rollout, a multiple of n-envs."""
     batch_size: int = 8
@@ -48,16 +51,23 @@ class PPOArgs:
     """Learning rate of the language model."""
     value_learning_rate: float | None = 1e-3
     """Learning rate of the value head; None for the same."""
+    baseline: Baseline = "critic"
+    """What returns are compared with: a critic, earlier episodes of the same class of problem (class), or other episodes of the
+    same problem (rloo, grpo, or grpo_no_std, which does not divide by the group's standard deviation)."""
+    class_horizon: int = 64
+    """Episodes of a class over which the baseline class averages."""
     gae_lambda: float = 1.0
-    """Lambda of generalised advantage estimation."""
+    """Lambda of the critic's generalised advantage estimation."""
     clip_range: float = 0.2
     """PPO's epsilon."""
     normalize_advantage: bool = True
-    """Normalise advantages over all tokens of a rollout."""
+    """Normalise advantages over all tokens of a rollout; GRPO's stay as they are."""
     ent_coef: float = 0.0
     """Entropy coefficient."""
     vf_coef: float = 0.5
     """Coefficient of the value loss."""
+    value_epochs: int = 0
+    """Passes of the critic alone over a rollout; 0 trains it together with the language model."""
     max_grad_norm: float | None = 0.5
     """Largest norm of the gradient; None for any."""
     adam_eps: float = 1e-5

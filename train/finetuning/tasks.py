@@ -34,9 +34,7 @@ class Task(Protocol):
     def title(self, split: HeldOut) -> str:
         """What is solved how, for the heading of a table."""
 
-    def measure(
-        self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT
-    ) -> list[Accuracy]:
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT) -> list[Accuracy]:
         """How well an agent does, greedily, on so many problems of each kind; the console shows the progress."""
 
     def callbacks(self) -> Sequence[BaseCallback]:
@@ -67,11 +65,10 @@ class Addition:
             pretrained_digits=self.pretrained_digits,
             split="train",
             reward=self.args.reward,
+            n_samples_per_problem=self.args.n_samples_per_problem,
         )
 
-    def measure(
-        self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT
-    ) -> list[Accuracy]:
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT) -> list[Accuracy]:
         extras = (0, self.args.extra_digits)
         return accuracies(agent.policy, self.pretrained_digits, n_problems, extras=extras, console=console, split=split)
 
@@ -102,9 +99,7 @@ class OwnTask:
     def make_env(self) -> gym.vector.VectorEnv:
         return self._lanes(self.args.n_envs)
 
-    def measure(
-        self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT
-    ) -> list[Accuracy]:
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT) -> list[Accuracy]:
         lanes = self._lanes(min(self.args.n_envs, n_problems))
         with meter(console, "Evaluating", n_problems) as advance:
             return [play(agent, lanes, n_problems, advance=advance)]
@@ -131,7 +126,7 @@ def task_of(args: PPOArgs) -> Task:
     """
     if args.env == ADDITION:
         return Addition(args)
-    for name in ("pretrained_digits", "extra_digits", "reward"):
+    for name in ("pretrained_digits", "extra_digits", "reward", "n_samples_per_problem"):
         if getattr(args, name) != getattr(PPOArgs(), name):
             raise ValueError(f"{name} must not stand beside env = {args.env!r}, since only addition has it: leave it out")
     return OwnTask(args)

@@ -238,8 +238,7 @@ def accuracies(
     kinds = [Kind(extra, distribution) for extra in fitting_extras(policy, pretrained_digits, extras)]
     with meter(console, "Evaluating", len(kinds) * n_problems) as advance:
         return [
-            evaluate(policy, kind, pretrained_digits, n_problems, seed, advance=advance, split=split).accuracy
-            for kind in kinds
+            evaluate(policy, kind, pretrained_digits, n_problems, seed, advance=advance, split=split).accuracy for kind in kinds
         ]
 
 

@@ -66,7 +66,12 @@ def measure_rows(evaluations: Iterable[Evaluation], pretrained_digits: int) -> l
         kind = evaluation.kind
         for measure, value in evaluation.measures().items():
             low, high = value.interval
-            row = {"kind": kind.name, "distribution": kind.distribution, "split": evaluation.split, "digits": pretrained_digits + kind.extra}
+            row = {
+                "kind": kind.name,
+                "distribution": kind.distribution,
+                "split": evaluation.split,
+                "digits": pretrained_digits + kind.extra,
+            }
             numbers = {"value": value.value, "low": low, "high": high, "n_problems": evaluation.n_problems}
             rows.append({**row, "measure": measure, **numbers})
     return rows
