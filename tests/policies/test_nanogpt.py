@@ -138,7 +138,7 @@ def test_a_nanogpt_under_a_configuration_of_gpt2_is_known_by_its_shapes(file, pr
     assert is_nanogpt(tmp_path / "theirs")
     assert not is_nanogpt(tmp_path / "gpt2")
     with pytest.raises(
-        ValueError, match=r"the matrices of '.*theirs' are transposed, .*: convert it with `python -m train.export"
+        ValueError, match=r"the matrices of '.*theirs' are transposed, .*: convert it with `addition-gym export"
     ):
         load_gpt2(tmp_path / "theirs", V + 1, T, 0)
 
