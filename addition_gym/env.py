@@ -90,7 +90,8 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     - ``digits``: the longest operand, in digits, >= 1
     - ``distribution``: ``"identical"``, ``"varying"``, ``"up_to"`` or ``"mixture"``; see
       :class:`addition_gym.problems.ProblemSampler`
-    - ``pretrained_digits``: N of the mixture, the critical tokens and the classes, 1 <= N < ``digits``; ``digits - 1`` by default
+    - ``pretrained_digits``: N of the mixture, the critical tokens and the classes, 1 <= N < ``digits``; by default
+      ``digits - 1``
     - ``split``: ``"all"``, ``"train"``, ``"validation"`` or ``"test"``; a fixed hash puts one problem in ten into ``"test"``
       (final numbers only), another into ``"validation"`` (tuning, and curves during a run), the rest into ``"train"``
     - ``reward``: ``"binary"`` or ``"signed"``

@@ -74,8 +74,8 @@ class ScratchpadAddVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArra
         whole("n_samples_per_problem", n_samples_per_problem, 1, "1 gives every lane problems of its own")
         if num_envs % n_samples_per_problem:
             raise ValueError(
-                f"n_samples_per_problem must divide num_envs = {num_envs}, but it is {shown(n_samples_per_problem)}: change one "
-                "of them, so that all problems are played equally often"
+                f"n_samples_per_problem must divide num_envs = {num_envs}, but it is {shown(n_samples_per_problem)}: change "
+                "one of them, so that all problems are played equally often"
             )
         one_of("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.num_envs = num_envs

@@ -23,7 +23,7 @@ unexplained is not blown up beyond it."""
 class ClassMeans:
     """Running means of the returns of episodes, by class of problem; saved with the agent.
 
-    The first ``horizon`` episodes of a class have equal weights; after that each newer one weighs ``1 / horizon``, and older ones
+    The first ``horizon`` episodes of a class have equal weights; after that each new one weighs ``1 / horizon``, and older ones
     fade exponentially.
 
     :param horizon: episodes of a class, >= 1
@@ -46,11 +46,11 @@ def estimate_advantages(buffer: EpisodeBuffer, baseline: Baseline, class_means: 
     With a critic see :meth:`agents.episode_buffer.EpisodeBuffer.compute_returns_and_advantage`. Without one, all tokens of an
     episode share its discounted return G and its advantage, G - b (for ``"grpo"`` divided by the group's standard deviation):
 
-    - ``"class"``: b is the mean return of earlier episodes of the problem's class (:class:`ClassMeans`); in the rollout in which
-      a class first appears, the mean of its other episodes there; the only episode of a new class has advantage 0
-    - ``"rloo"``: the mean of the other episodes with the same prompt (Ahmadian et al. 2024, arXiv:2402.14740, Eq. 8)
-    - ``"grpo"``, ``"grpo_no_std"``: the mean of all episodes with the same prompt (Shao et al. 2024, arXiv:2402.03300, section
-      4.1.2; Liu et al. 2025, arXiv:2503.20783, section 3.1)
+    - ``"class"``: b is the mean return of earlier episodes of the problem's class (:class:`ClassMeans`); in the rollout where a
+      class first appears, the mean of its other episodes there; the only episode of a new class has advantage 0
+    - ``"rloo"``: the mean of the other episodes with the same prompt (Ahmadian et al. 2024, arXiv:2402.14740)
+    - ``"grpo"``, ``"grpo_no_std"``: the mean of all episodes with the same prompt (Shao et al. 2024, arXiv:2402.03300;
+      Liu et al. 2025, arXiv:2503.20783)
 
     If all returns are the same, up to rounding, there is nothing to learn from: all advantages are exactly 0.
 
@@ -73,7 +73,9 @@ def estimate_advantages(buffer: EpisodeBuffer, baseline: Baseline, class_means: 
             (buffer.advantages, (compared - expected) / scale),
         ):
             array[:] = np.where(buffer.mask, of_episode[:, None], 0)
-    if compared.max() - compared.min() <= ROUNDING * max(1, abs(compared).max()):
+    with np.errstate(invalid="ignore"):  # of infinite rewards, which are the caller's to refuse
+        equal = compared.max() - compared.min() <= ROUNDING * max(1, abs(compared).max())
+    if equal:
         buffer.advantages[:] = 0
 
 
@@ -137,8 +139,8 @@ def _expected_by_group(prompts: Sequence[bytes], returns: np.ndarray, baseline: 
         rows = np.array([row for row, each in enumerate(prompts) if each == prompt])
         if len(rows) == 1:
             raise ValueError(
-                f"baseline must be 'critic' or 'class' where a prompt has only one episode in a rollout, but it is {baseline!r}: "
-                "make the environment ask every problem in several lanes (n_samples_per_problem >= 2), or choose one of these"
+                "baseline must be 'critic' or 'class' where a prompt has only one episode in a rollout, but it is "
+                f"{baseline!r}: make the environment ask every problem in several lanes (n_samples_per_problem >= 2), or choose one of these"
             )
         group = returns[rows]
         expected[rows] = _mean_of_others(group) if baseline == "rloo" else group.mean()

@@ -46,8 +46,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         pieces of a minibatch add up, so that this bounds memory and changes nothing else
     :param n_epochs: passes over a rollout. ``n_epochs=1, batch_size=n_episodes`` is A2C
     :param gamma: discount
-    :param baseline: what returns are compared with: ``"critic"``; ``"class"``, earlier episodes of the problem's class, which the
-        environment names as ``problem_class``; or other episodes with the same prompt, ``"rloo"``, ``"grpo"`` or
+    :param baseline: what returns are compared with: ``"critic"``; ``"class"``, earlier episodes of the problem's class, which
+        the environment names as ``problem_class``; or episodes with the same prompt, ``"rloo"``, ``"grpo"`` or
         ``"grpo_no_std"``. See :func:`agents.baselines.estimate_advantages`. Without a critic the value head is not trained
     :param class_horizon: episodes of a class over which ``baseline="class"`` averages
     :param gae_lambda: lambda of the critic's generalised advantage estimation; 1 is plain Monte Carlo
@@ -233,8 +233,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         assert isinstance(policy, GPT2Policy)
         if self.value_epochs and not policy.detach_value:
             raise ValueError(
-                f"value_epochs must be 0 with detach_value=False, but it is {self.value_epochs}: they train the critic alone, and "
-                "nothing of its loss would reach the language model; change one of them"
+                f"value_epochs must be 0 with detach_value=False, but it is {self.value_epochs}: they train the critic alone, "
+                "and nothing of its loss would reach the language model; change one of them"
             )
         self.policy = policy.to(self.device)
         # What rebuilds the policy from the state_dict alone: the pre-trained folder may be gone when the agent is loaded.

@@ -98,6 +98,16 @@ def test_reset_shows_the_prompt_padded_right():
     assert (obs[len(PROMPT) :] == PAD_TOKEN_ID).all()
 
 
+@pytest.mark.parametrize(
+    ("operands", "expected"),
+    [((99, 0), "short+short"), ((100, 99), "long+short"), ((7, 123), "short+long"), ((100, 999), "long+long")],
+)
+def test_the_class_says_which_operands_are_longer_than_n(operands, expected):
+    env = ScratchpadAddEnv(digits=3)
+    env.reset(options={"operands": operands})
+    assert env.step(PAD_TOKEN_ID)[4]["problem_class"] == expected
+
+
 def test_the_solution_is_rewarded():
     env = started()
     obs, reward, terminated, truncated, info = write(env, SOLUTION)
@@ -114,6 +124,7 @@ def test_the_solution_is_rewarded():
         "answer": "4 1 2",
         "text": PROMPT + SOLUTION,
         "first_error": -1,
+        "problem_class": "long+short",
     }
     assert type(info["is_success"]) is bool
     assert decode(obs) == PROMPT + SOLUTION

@@ -224,6 +224,47 @@ def test_reset_restarts_every_lane():
         assert not terminations.any()
 
 
+def problems_by_lane(envs: ScratchpadAddVectorEnv, lengths: list[int], **reset) -> list[list[tuple[int, int]]]:
+    """What every lane is asked from a reset on; lane i ends an episode after every ``lengths[i]`` steps."""
+    asked = [[pair] for pair in operands_of(envs, **reset)]
+    for step in range(1, 13):
+        ends = np.array([step % length == 0 for length in lengths])
+        *_, infos = envs.step(np.where(ends, PAD_TOKEN_ID, 1))
+        for row in np.flatnonzero(ends):
+            asked[row].append(infos["operands"][row])
+    return asked
+
+
+def test_lanes_of_a_group_ask_the_same_problems():
+    """From every reset on, however many episodes each lane has played, and the group's stream is that of its first lane."""
+    envs = ScratchpadAddVectorEnv(6, digits=8, n_samples_per_problem=3)
+    assert envs.reset(seed=7)[0].shape == (6, envs.max_tokens)
+    for reset in (dict(seed=7), {}, {}):
+        asked = problems_by_lane(envs, [1, 2, 3, 4, 6, 2], **reset)
+        for group in (asked[:3], asked[3:]):
+            longest = max(group, key=len)
+            assert len(set(longest)) == len(longest)
+            assert all(lane == longest[: len(lane)] for lane in group)
+        assert not set(asked[0]) & set(asked[3])
+        if reset:
+            scalars = [ScratchpadAddEnv(digits=8) for _ in range(2)]
+            firsts = [env.reset(seed=seed)[1]["operands"] for env, seed in zip(scalars, (7, 10), strict=True)]
+            assert [asked[0][0], asked[3][0]] == firsts
+    assert envs.np_random_seed == (7, 7, 7, 10, 10, 10)
+
+
+def test_the_seed_of_the_first_lane_of_a_group_counts():
+    envs = ScratchpadAddVectorEnv(4, digits=8, n_samples_per_problem=2)
+    first, second = operands_of(envs, seed=[7, 1, 9, 2])[::2]
+    alone = ScratchpadAddVectorEnv(2, digits=8)
+    assert operands_of(alone, seed=[7, 9]) == [first, second]
+
+
+def test_given_operands_need_no_groups():
+    envs = ScratchpadAddVectorEnv(2, digits=3, n_samples_per_problem=2)
+    assert operands_of(envs, options={"operands": [(1, 2), (3, 4)]}) == [(1, 2), (3, 4)]
+
+
 def test_render_gives_one_text_a_lane():
     envs = ScratchpadAddVectorEnv(2, digits=3, render_mode="ansi")
     envs.reset(options={"operands": [(345, 67), (1, 2)]})
@@ -255,6 +296,9 @@ def test_every_token_is_legal_in_every_lane():
         ("max_tokens", 50, ValueError),
         ("max_tokens", 500.0, TypeError),
         ("render_mode", "human", (TypeError, ValueError)),
+        ("n_samples_per_problem", 0, ValueError),
+        ("n_samples_per_problem", 3, ValueError),
+        ("n_samples_per_problem", 1.0, TypeError),
     ],
 )
 def test_a_bad_argument_is_named(name, value, error):

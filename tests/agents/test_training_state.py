@@ -13,9 +13,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import addition_gym  # noqa: F401
 from agents import PrioritizedKLPPO
+from tests.agents.test_baselines import Classes
 from tests.agents.test_health import Count
 from tests.agents.test_ppo import Record, learn, make_agent
-from tests.token_env import RepeatEnv
 
 TOTAL = 250
 
@@ -37,7 +37,7 @@ class SaveAt(BaseCallback):
 
 
 def new_env():
-    return DummyVecEnv([RepeatEnv] * 4)
+    return DummyVecEnv([Classes] * 4)
 
 
 @pytest.fixture
@@ -66,6 +66,8 @@ def without_clock(rows: list[dict[str, float]]) -> list[dict[str, str]]:
         {},
         dict(kl_in="reward", kl_target=0.5, n_epochs=2, weighting="shuffled"),
         dict(kl_in="reward", kl_coef=lambda progress: 3 * progress),
+        dict(baseline="class", class_horizon=5),
+        dict(value_epochs=2),
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(by: str, settings: dict, tmp_path) -> None:
@@ -143,7 +145,7 @@ def test_what_cannot_be_resumed(tmp_path, checkpoint) -> None:
     with pytest.raises(ValueError, match="env must be that of the run, but it is None: call set_env"):
         PrioritizedKLPPO.load(checkpoint).resume()
     with pytest.raises(ValueError, match="env must have the checkpoint's number of lanes, 4, but it has 2"):
-        PrioritizedKLPPO.load(checkpoint, env=DummyVecEnv([RepeatEnv] * 2)).resume()
+        PrioritizedKLPPO.load(checkpoint, env=DummyVecEnv([Classes] * 2)).resume()
 
 
 def test_before_anything_was_learned(tmp_path, checkpoint) -> None:
@@ -163,7 +165,7 @@ def test_a_state_of_the_past_is_not_saved(tmp_path, checkpoint) -> None:
 
 
 def test_lanes_without_generators_can_be_saved(tmp_path) -> None:
-    class Hidden(RepeatEnv):
+    class Hidden(Classes):
         def __getattribute__(self, name: str):
             if name == "np_random" and hidden:
                 raise AttributeError(name)
