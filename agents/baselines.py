@@ -140,7 +140,8 @@ def _expected_by_group(prompts: Sequence[bytes], returns: np.ndarray, baseline: 
         if len(rows) == 1:
             raise ValueError(
                 "baseline must be 'critic' or 'class' where a prompt has only one episode in a rollout, but it is "
-                f"{baseline!r}: make the environment ask every problem in several lanes (n_samples_per_problem >= 2), or choose one of these"
+                f"{baseline!r}: make the environment ask every problem in several lanes (n_samples_per_problem >= 2), or "
+                "choose one of these"
             )
         group = returns[rows]
         expected[rows] = _mean_of_others(group) if baseline == "rloo" else group.mean()

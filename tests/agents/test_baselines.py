@@ -279,7 +279,8 @@ def test_vector_environments_name_classes_too() -> None:
 
 def test_a_critic_of_its_own_reaches_least_squares() -> None:
     """A linear value head, many passes over the rollout before it: the residual of the closed form."""
-    agent = moved_agent(learning_rate=0.0, value_learning_rate=1e-2, value_epochs=500, batch_size=8, max_grad_norm=None)
+    settings = dict(learning_rate=0.0, value_learning_rate=1e-2, value_epochs=1500, max_grad_norm=None)
+    agent = moved_agent(n_episodes=32, batch_size=32, **settings)
     learn(agent, 1)
     buffer, policy = agent.rollout_buffer, agent.policy
     tokens, mask = torch.from_numpy(buffer.tokens), torch.from_numpy(buffer.mask)

@@ -273,6 +273,9 @@ def test_agent_is_as_the_arguments_say(pretrained) -> None:
         reward="signed",
         n_epochs=3,
         value_learning_rate=0.25,
+        baseline="rloo",
+        class_horizon=9,
+        n_samples_per_problem=N_ENVS,
         gae_lambda=0.5,
         clip_range=0.3,
         ent_coef=0.01,
@@ -303,7 +306,10 @@ def test_agent_is_as_the_arguments_say(pretrained) -> None:
         (1, 6),
     ]
     assert agent.n_envs == N_ENVS
-    agent.env.reset()
+    assert (agent.baseline, agent.class_means.horizon) == ("rloo", 9)
+    assert make_agent(replace(args, detach_value=True, value_epochs=2)).value_epochs == 2
+    prompts = agent.env.reset()
+    assert (prompts == prompts[0]).all()
     _, rewards, dones, _ = agent.env.step(np.zeros(N_ENVS, dtype=np.int64))  # padding ends an episode
     assert dones.all()
     assert (rewards == -1).all()
