@@ -270,8 +270,8 @@ def test_captions_tell_what_the_runs_ended_with(shop, made_up):
 
 
 def test_captions_say_how_few_runs_there_are(shop, made_up):
-    few, more = finetuned.how(shop), finetuned.how(dataclasses.replace(shop, seeds=4))
-    assert "lines are means over 3 seeds, bands and brackets run from the lowest to the highest" in few
+    few, more = finetuned.how(shop), finetuned.how(dataclasses.replace(shop, seeds=5))
+    assert "lines are interquartile means over 3 seeds, too few for intervals" in few
     assert "lines are interquartile means over 4 seeds, bands and brackets 95% bootstrap intervals" in more
     assert few in finetuned.fig_4(shop).caption
 
