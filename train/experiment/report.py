@@ -35,12 +35,13 @@ SPENT = (
 """How to read the first columns of a table of arms."""
 PAIRED = (
     f"The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain with its bootstrap "
-    "interval, the same with its t interval, p of the sign-flip test, and probability of improvement."
+    "interval, the same with its t interval, p of the sign-flip test, and probability of improvement; that of the area with "
+    "its t interval, and its p."
 )
 """How to read the next ones."""
 SPEED = (
     "Area: mean sampled success over the episodes of a run, mean over runs with its 95% t interval. Episodes: until sampled "
-    f"success reached {THRESHOLD:.0%}, median over runs (how many did). Area and p against {FOCUS}: as those of the gain."
+    f"success reached {THRESHOLD:.0%}, median over runs (how many did)."
 )
 """How to read the last ones."""
 COLUMNS = {"spent": slice(1, 5), "speed": slice(5, 9), "paired": slice(9, None)}
