@@ -1,5 +1,6 @@
-"""A KL coefficient that adapts, so that the KL of an episode stays near a target."""
+"""A KL coefficient that adapts, so that the KL of an episode reaches a target and stays near it."""
 
+import math
 from dataclasses import dataclass
 
 from policies.checks import above
@@ -7,20 +8,21 @@ from policies.checks import above
 
 @dataclass
 class AdaptiveKLCoef:
-    """The proportional controller in log space of Ziegler et al. 2019 (arXiv:1909.08593, section 2.2).
+    """An integral controller in log space, after Ziegler et al. 2019 (arXiv:1909.08593, section 2.2).
 
-    ``e = clip(kl / kl_target - 1, -0.2, 0.2)`` and ``kl_coef *= 1 + K * e``. The paper's gain K = 0.1 per batch is
-    ``n_episodes / horizon`` here, so that the size of a rollout does not change the pace.
+    ``kl_coef *= clip(kl / kl_target, 1/e, e) ** (n_episodes / horizon)``. Their factor ``1 + 0.1 * clip(kl / kl_target - 1,
+    -0.2, 0.2)`` moves the coefficient by 2% a batch at most, however far the KL is away. Here a KL near its target moves it by
+    a share ``n_episodes / horizon`` of what would correct a KL that is inversely proportional to it.
 
     :param kl_coef: the coefficient, > 0; starts at this value
     :param kl_target: KL(pi || pi_ref) of an episode to hold, in nats, > 0
-    :param horizon: episodes in which the coefficient can change by about 20%, > 0
+    :param horizon: episodes in which the coefficient can change by a factor e, > 0
     :raises ValueError: if one of them is not positive
     """
 
     kl_coef: float
     kl_target: float
-    horizon: float = 10_000.0
+    horizon: float = 100.0
 
     def __post_init__(self) -> None:
         for name in ("kl_coef", "kl_target", "horizon"):
@@ -32,13 +34,7 @@ class AdaptiveKLCoef:
         :param kl: mean KL(pi || pi_ref) of an episode of the rollout, summed over its tokens, in nats
         :param n_episodes: episodes of the rollout
         :return: the new ``kl_coef``
-        :raises ValueError: if the rollout is longer than the horizon
         """
-        if n_episodes > self.horizon:
-            raise ValueError(
-                f"horizon must be at least the {n_episodes} episodes of a rollout, but it is {self.horizon}: raise it, since "
-                "the controller acts once per rollout"
-            )
-        error = min(max(kl / self.kl_target - 1, -0.2), 0.2)
-        self.kl_coef *= 1 + error * n_episodes / self.horizon
+        ratio = min(max(kl / self.kl_target, 1 / math.e), math.e)
+        self.kl_coef *= ratio ** (n_episodes / self.horizon)
         return self.kl_coef

@@ -66,6 +66,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         :func:`agents.losses.kl_reward`
     :param kl_target: KL to the reference of an episode, in nats, that a number ``kl_coef`` adapts to; None keeps it. See
         :class:`agents.kl_controller.AdaptiveKLCoef`
+    :param kl_horizon: its pace: episodes in which ``kl_target`` can change the coefficient by a factor e, >= ``n_episodes``
     :param weighting: what weights the tokens in the terms of the loss: a name of :func:`agents.weighting.named_weighting`
         (``"prioritized"`` is the paper), or a :class:`agents.weighting.TokenWeights`, which ignores ``kl_exponent``
     :param certainty: ``"negentropy"``, ``"min_entropy"`` or ``"max_prob"``; see :func:`agents.losses.certainty_of`
@@ -107,6 +108,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         kl_estimator: KLEstimator = "full",
         kl_in: Literal["loss", "reward"] = "loss",
         kl_target: float | None = None,
+        kl_horizon: float = 100.0,
         weighting: WeightingName | TokenWeights = "prioritized",
         certainty: Certainty = "negentropy",
         certainty_temperature: float = 1.0,
@@ -163,7 +165,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             weighting = named_weighting(weighting, kl_exponent, certainty, certainty_temperature)
         self.weighting = weighting
         self._check_kl_in()
-        self.kl_controller = None if kl_target is None else self._make_kl_controller(kl_target)
+        self.kl_controller = None if kl_target is None else self._make_kl_controller(kl_target, kl_horizon)
         self.health = Health()
         if _init_setup_model:
             self._setup_model()
@@ -200,12 +202,13 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
                 "on the action and perhaps its advantage, which follows from the reward: use kl_in='loss'"
             )
 
-    def _make_kl_controller(self, kl_target: float) -> AdaptiveKLCoef:
+    def _make_kl_controller(self, kl_target: float, kl_horizon: float) -> AdaptiveKLCoef:
         if callable(self.kl_coef):
             raise ValueError(
                 f"kl_coef must be a number with kl_target, which adapts it, but it is {self.kl_coef!r}: leave out one of them"
             )
-        return AdaptiveKLCoef(self.kl_coef, kl_target)
+        at_least("kl_horizon", kl_horizon, self.n_episodes, "the coefficient changes once per rollout of n_episodes")
+        return AdaptiveKLCoef(self.kl_coef, kl_target, kl_horizon)
 
     def _current_kl_coef(self) -> float:
         """The coefficient that a rollout and its update use."""

@@ -29,7 +29,7 @@ class CriticalityArgs:
     device: str = "cpu"
     """Where to run, such as cpu, cuda or auto."""
     output: Path | None = None
-    """Write tokens.csv, auroc.csv, criticality.json and criticality.png to this folder."""
+    """Write tokens.csv, auroc.csv, average_precision.csv, criticality.json and criticality.png to this folder."""
 
 
 def main() -> None:
@@ -41,7 +41,18 @@ def main() -> None:
     from agents.weighting import ReferenceCertainty, certainty_power
     from policies.checks import at_least
     from train.measure.accuracy import Kind, check_n_problems, fitting_extras
-    from train.measure.criticality import EXPONENT, aurocs, draw, lost_by_place, measure, summary, tables, token_rows
+    from train.measure.criticality import (
+        EXPONENT,
+        auroc,
+        average_precision,
+        draw,
+        lost_by_place,
+        measure,
+        of_signals,
+        summary,
+        tables,
+        token_rows,
+    )
     from train.measure.inspection import inspect
     from train.run.files import write_json, write_rows
     from train.run.models import Model
@@ -63,17 +74,19 @@ def main() -> None:
         inspect(policy, problem, encode(solution(*problem)), pretrained_digits, weighting, certainty) for problem in problems
     ]
     found = measure(policy, inspections, args.n_samples, console)
-    estimates, places = aurocs(found, args.seed, console), lost_by_place(found)
+    aurocs, precisions = (of_signals(found, each, args.seed, console) for each in (auroc, average_precision))
+    places = lost_by_place(found)
     console.print(f"{args.model}, N = {pretrained_digits}, {kind.name} digits.", summary(found))
-    for table in tables(estimates, places):
+    for table in tables(aurocs, precisions, places):
         console.print(table)
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
         write_rows(args.output / "tokens.csv", token_rows(found))
-        write_rows(args.output / "auroc.csv", ({"signal": name, **dataclasses.asdict(e)} for name, e in estimates.items()))
+        for file, estimates in (("auroc.csv", aurocs), ("average_precision.csv", precisions)):
+            write_rows(args.output / file, ({"signal": name, **dataclasses.asdict(e)} for name, e in estimates.items()))
         content = {"arguments": dataclasses.asdict(args), "summary": summary(found), "lost_by_place": places}
         write_json(args.output / "criticality.json", {**content, "versions": provenance()})
-        draw(found, estimates, args.output / "criticality.png")
+        draw(found, aurocs, args.output / "criticality.png")
         console.print(f"Written to {args.output}")
 
 

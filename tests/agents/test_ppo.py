@@ -318,6 +318,7 @@ def test_value_head_has_its_own_learning_rate() -> None:
         (dict(value_learning_rate=-1.0), ValueError, "value_learning_rate must be >= 0"),
         (dict(policy_kwargs=dict(value_net_arch=(0,))), ValueError, "value_net_arch must .*>= 1"),
         (dict(kl_coef="2"), TypeError, "kl_coef must be a number, but it is '2'"),
+        (dict(kl_target=0.5, kl_horizon=3), ValueError, "kl_horizon must be >= 8"),
         (dict(kl_coef=lambda progress: progress, kl_target=0.5), ValueError, "kl_coef must be a number with kl_target"),
         (dict(max_grad_norm=0.0), ValueError, "max_grad_norm must be > 0"),
         (dict(certainty_temperature=0.0), ValueError, "certainty_temperature must be > 0"),

@@ -12,7 +12,17 @@ from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from tests.train.helpers import scripted_policy
 from train import criticality
-from train.measure.criticality import CRITICAL, Criticality, auroc, aurocs, lost_by_place, measure, place, token_rows
+from train.measure.criticality import (
+    CRITICAL,
+    Criticality,
+    auroc,
+    average_precision,
+    lost_by_place,
+    measure,
+    of_signals,
+    place,
+    token_rows,
+)
 from train.measure.inspection import Inspection, inspect
 from train.measure.solve import solve
 
@@ -85,6 +95,26 @@ def test_auroc_counts_pairs():
     assert np.isnan(auroc([1.0, 2.0], [True, True]))
 
 
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_average_precision_against_a_walk_down_the_thresholds(levels):
+    """Each threshold adds its gain in recall times its precision; with ties a threshold lets several tokens in."""
+    rng = np.random.default_rng(levels)
+    score, critical = rng.integers(0, levels, size=60), rng.random(60) < 0.3
+    by_hand, recall = 0.0, 0.0
+    for threshold in sorted(set(score), reverse=True):
+        chosen = [bool(label) for value, label in zip(score, critical, strict=True) if value >= threshold]
+        found = sum(chosen) / critical.sum()
+        by_hand, recall = by_hand + (found - recall) * sum(chosen) / len(chosen), found
+    assert average_precision(score, critical) == pytest.approx(by_hand)
+
+
+def test_average_precision_of_a_perfect_and_a_blind_signal():
+    critical = np.array([True, False, False, True, False])
+    assert average_precision(critical, critical) == 1
+    assert average_precision(np.zeros(5), critical) == pytest.approx(0.4)
+    assert np.isnan(average_precision([1.0, 2.0], [False, False]))
+
+
 def found_for(problem: tuple[int, int], positions: list[int]) -> Criticality:
     inspection = made_up({}, problem)
     success = np.ones(len(inspection.tokens) + 1)
@@ -96,12 +126,16 @@ def found_for(problem: tuple[int, int], positions: list[int]) -> Criticality:
 
 def test_aurocs_of_a_perfect_a_blind_and_a_half_right_signal():
     found = [found_for(PROBLEM, [10, 50]), found_for((12, 5), [11, 20]), found_for((3, 9), [10, 30])]
-    estimates = aurocs(found)
+    estimates = of_signals(found, auroc)
     surprisal = estimates["surprisal of the right token"]
     kl, rule = estimates["KL to the reference"], estimates["the task's critical tokens"]
     assert (surprisal.value, surprisal.low, surprisal.high) == (1, 1, 1)
     assert kl.value == 0.5
     assert 0.5 < rule.low < rule.value < 1
+    precisions = of_signals(found, average_precision)
+    share = 6 / sum(len(each.inspection.tokens) for each in found)
+    assert precisions["surprisal of the right token"].value == 1
+    assert precisions["KL to the reference"].value == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +183,9 @@ def test_the_command(command, pretrained, tmp_path, capsys):
         rows = list(csv.DictReader(file))
     first = [row for row in rows if (row["a"], row["b"]) == (rows[0]["a"], rows[0]["b"])]
     assert "".join(row["token"] for row in first) == solution(int(rows[0]["a"]), int(rows[0]["b"]))
+    for name in ("auroc", "average_precision"):
+        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
+            assert next(csv.DictReader(file))["signal"] == "certainty, negentropy"
     assert (tmp_path / "out" / "criticality.png").stat().st_size > 10_000
 
 

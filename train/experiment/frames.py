@@ -12,13 +12,14 @@ from policies.safe_files import read_json
 from train.experiment.identity import accuracies_before, differences, recorded_identity, written
 from train.finetuning.arguments import ADDITION, PPOArgs
 from train.measure.episodes import SUCCESS
+from train.measure.learning_speed import LearningSpeed, learning_speed
 from train.run.log import EPISODES, PROGRESS, STEP, Progress, in_order
 from train.run.run import RECORD, RESULTS, read_record
 
 CLOCKS = {EPISODES: "episodes", STEP: "timesteps"}
 _DEFAULTS = {name: value for name, value in vars(PPOArgs()).items() if name not in ("run_folder", "resume")}
 """Of arguments that were not there yet when a run was made."""
-_CHANGES = ["gain", "retention", "kl"]
+_MEASURES = ["gain", "retention", "kl", *LearningSpeed._fields]
 LAST_ROLLOUTS = 5
 """The KL that a run has spent is the mean over so many rollouts at its end."""
 
@@ -38,6 +39,8 @@ class Runs(NamedTuple):
     - ``gain`` and ``retention``: the change on longer numbers (in another task: of its success) and on up to N digits, in
       percentage points
     - ``kl`` to the reference at the end, in nats per episode: the mean over the last five rollouts
+    - ``success_area``, the mean of the curve of sampled success over episodes, 0 to 1, and ``episodes_to_threshold``, when it
+      first reached 0.4 (infinity: never); see :class:`train.measure.learning_speed.LearningSpeed`
     """
     curves: pd.DataFrame
     """One row per rollout: ``run``, ``episodes``, ``timesteps``, and everything that ``progress.csv`` holds. The values of an
@@ -55,7 +58,7 @@ def load_runs(*runs: str | Path) -> Runs:
     of_runs = pd.DataFrame([_row(folder, progress) for folder, progress in logged.items()], index)
     of_runs.insert(0, "configuration", configurations(list(logged)))
     accuracies = [str(name) for start in ("before_", "after_") for name in of_runs if str(name).startswith(start)]
-    of_runs = of_runs[[*of_runs.columns.drop([*accuracies, *_CHANGES]), *accuracies, *_CHANGES]]
+    of_runs = of_runs[[*of_runs.columns.drop([*accuracies, *_MEASURES]), *accuracies, *_MEASURES]]
     rollouts = [{"run": str(folder), **rollout} for folder, progress in logged.items() for rollout in progress.rollouts]
     others = in_order({name for rollout in rollouts for name in rollout} - CLOCKS.keys() - {"run"})
     curves = pd.DataFrame(rollouts, columns=["run", *CLOCKS, *others]).rename(columns=CLOCKS)
@@ -125,7 +128,8 @@ def _row(folder: Path, progress: Progress) -> dict[str, Any]:
     for name, kind in (("gain", trained_kind(row)), ("retention", "<=N")):
         row[name] = 100 * (after[kind] - before[kind]) if kind in before and kind in after else np.nan
     kl = [rollout["objective/kl"] for rollout in progress.rollouts if "objective/kl" in rollout]
-    return {**row, "kl": float(np.mean(kl[-LAST_ROLLOUTS:])) if kl else np.nan}
+    row["kl"] = float(np.mean(kl[-LAST_ROLLOUTS:])) if kl else np.nan
+    return row | learning_speed(progress.rollouts)._asdict()
 
 
 def trained_kind(run: Mapping[str, Any] | pd.Series) -> str:

@@ -18,8 +18,9 @@ from train.experiment.results import Results, RunResult, paired_seeds, read_resu
 from train.experiment.verdict import FOCUS, compare
 from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
+from train.measure.learning_speed import THRESHOLD, median_episodes
 from train.measure.pictures import COLOURS
-from train.measure.statistics import Estimate, interquartile_mean, mean
+from train.measure.statistics import FEWEST_RUNS, Estimate, interquartile_mean, mean, t_mean
 from train.measure.tables import markdown_table, rich_table
 from train.run.files import write_rows
 from train.run.meter import duration
@@ -28,17 +29,23 @@ from train.run.run import FinishedRun
 MARKERS = "osD^vPX*<>ph"
 """One per arm, so that a picture can be read in grey."""
 SPENT = (
-    "Gain and change: interquartile mean over runs; KL: mean; 95% bootstrap intervals, which are too narrow for few runs. "
-    "Arms that spend different amounts of KL are not comparable by their gain alone."
+    "Gain and change: interquartile mean over runs, KL: mean, with 95% bootstrap intervals, which are too narrow for few runs; "
+    f"none for fewer than {FEWEST_RUNS}. Arms that spend different amounts of KL are not comparable by their gain alone."
 )
 """How to read the first columns of a table of arms."""
 PAIRED = (
-    f"The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain, and "
-    "probability of improvement."
+    f"The comparisons with {FOCUS} use the seeds that both arms have: mean paired difference of the gain with its bootstrap "
+    "interval, the same with its t interval, p of the sign-flip test, and probability of improvement; that of the area with "
+    "its t interval, and its p."
 )
-"""How to read the others."""
-N_SPENT = 5
-"""How many columns are the first."""
+"""How to read the next ones."""
+SPEED = (
+    "Area: mean sampled success over the episodes of a run, mean over runs with its 95% t interval. Episodes: until sampled "
+    f"success reached {THRESHOLD:.0%}, median over runs (how many did)."
+)
+"""How to read the last ones."""
+COLUMNS = {"spent": slice(1, 5), "speed": slice(5, 9), "paired": slice(9, None)}
+"""Those of the tables that a terminal has room for, each after the arm."""
 LINEAR_TO = 1
 """Nats per episode up to which the axis of the KL is linear; it is logarithmic from there."""
 KL_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -77,17 +84,20 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
         "The arms differ in these arguments of `python -m train.ppo`; runs of one seed share problems and initial weights:",
         _differences(arms),
         "`arms.csv` has the table as numbers, `runs.csv` one row per run: accuracies from 0 to 1, `gain` and `retention` in\n"
-        "percentage points, `kl` in nats per episode.",
+        "percentage points, `kl` in nats per episode, `success_area` from 0 to 1.",
         "![Gain against retention](gain_against_retention.png)",
         "![Gain against KL spent](gain_against_kl.png)",
     ]
     (output / "README.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
-    console.print(
-        rich_table(experiment.title, header[:N_SPENT], [row[:N_SPENT] for row in rows], f"{SPENT} {measured_on(arms)}")
-    )
-    if header[N_SPENT:]:
-        paired = [[row[0], *row[N_SPENT:]] for row in rows if any(row[N_SPENT:])]
-        console.print(rich_table(f"{FOCUS} against the others", [header[0], *header[N_SPENT:]], paired, PAIRED))
+    titles = {
+        "spent": (experiment.title, f"{SPENT} {measured_on(arms)}"),
+        "speed": ("Speed of learning", SPEED),
+        "paired": (f"{FOCUS} against the others", PAIRED),
+    }
+    for name, (title, how) in titles.items():
+        shown = [[row[0], *row[COLUMNS[name]]] for row in rows]
+        if filled := [row for row in shown if any(row[1:])]:
+            console.print(rich_table(title, [header[0], *header[COLUMNS[name]]], filled, how))
     console.print(*[said] if said else [], f"Wrote {output}", sep="\n")
 
 
@@ -98,21 +108,24 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
     :param longer: name of the longer problems, such as ``"N+1"``
     :return: the header and the rows
     """
-    header = ["arm", "runs", f"{longer} gain, points", "<=N change, points", "KL, nats per episode"]
+    header = ["arm", "runs", f"{longer} gain, points", "<=N change, points", "KL, nats per episode", "area, %", "episodes"]
     comparable = _comparable(results)
     if comparable:
-        header += [f"{FOCUS} - arm, points", f"P({FOCUS} > arm)"]
+        header += [f"area, {FOCUS} - arm", "p of area"]
+        header += [f"{FOCUS} - arm, points", "t interval", "p", f"P({FOCUS} > arm)"]
     rows = []
     for arm, runs in results.items():
         if not runs:
             continue
         gain, retention, kl = _estimates(results, arm)
-        row = [arm, str(len(runs)), f"{gain:+.1f}", f"{retention:+.1f}", f"{kl:.2f}"]
+        area = t_mean([100 * run.success_area for run in runs.values()])
+        episodes = median_episodes([run.episodes_to_threshold for run in runs.values()])
+        row = [arm, str(len(runs)), f"{gain:+.1f}", f"{retention:+.1f}", f"{kl:.2f}", f"{area:.1f}", episodes]
         if arm in comparable:
             comparison = compare(results, arm)
-            row += [f"{comparison.difference:+.1f}", f"{comparison.improvement:.2f}"]
-        elif comparable:
-            row += ["", ""]
+            row += [f"{comparison.area:+.1f}", f"{comparison.area_p:.3f}", f"{comparison.difference:+.1f}"]
+            row += [comparison.difference_t.interval("+.1f"), f"{comparison.p:.3f}", f"{comparison.improvement:.2f}"]
+        row += [""] * (len(header) - len(row))
         rows.append(row)
     return header, rows
 
@@ -124,7 +137,7 @@ def _comparable(results: Results) -> list[str]:
 
 def caption(results: Results) -> str:
     """How to read :func:`arm_table`."""
-    return f"{SPENT} {PAIRED}" if _comparable(results) else SPENT
+    return f"{SPENT} {SPEED} {PAIRED}" if _comparable(results) else f"{SPENT} {SPEED}"
 
 
 def arm_rows(results: Results) -> list[dict[str, Any]]:
@@ -135,6 +148,9 @@ def arm_rows(results: Results) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"arm": arm, "runs": len(runs)}
             for name, estimate in zip(("gain", "retention", "kl"), _estimates(results, arm), strict=True):
                 row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            for name in ("gain", "retention", "kl", "success_area"):
+                estimate = t_mean([getattr(run, name) for run in runs.values()])
+                row |= {f"{name}_mean": estimate.value, f"{name}_t_low": estimate.low, f"{name}_t_high": estimate.high}
             rows.append(row)
     return rows
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from train.experiment.frames import LAST_ROLLOUTS
 from train.measure.accuracy import Kind
+from train.measure.learning_speed import learning_speed
 from train.run.run import FinishedRun
 
 
@@ -30,6 +31,9 @@ class RunResult:
     """KL to the reference at the end, nats per episode."""
     seconds: float
     """Of training."""
+    success_area: float
+    """See :class:`train.measure.learning_speed.LearningSpeed`; so does the next."""
+    episodes_to_threshold: float
 
 
 Results = Mapping[str, Mapping[int, RunResult]]
@@ -56,6 +60,7 @@ def read_result(arm: str, seed: int, run: FinishedRun, extra_digits: int, before
         retention=100 * (shorter_after - before[shorter]),
         kl=float(np.mean(run.progress.curve("objective/kl")[1][-LAST_ROLLOUTS:])),
         seconds=run.results["seconds"],
+        **learning_speed(run.progress.rollouts)._asdict(),
     )
 
 

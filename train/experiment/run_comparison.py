@@ -10,12 +10,13 @@ from train.experiment.frames import Runs, trained_kind
 from train.measure.accuracy import Accuracy
 from train.measure.curves import draw
 from train.measure.episodes import SUCCESS
-from train.measure.statistics import Estimate, interquartile_mean, mean, paired_difference
+from train.measure.learning_speed import THRESHOLD, median_episodes
+from train.measure.statistics import FEWEST_RUNS, Estimate, interquartile_mean, mean, sign_flip_p, t_mean
 from train.measure.tables import rich_table
 
 CAPTION = (
     "Of several runs: interquartile mean, of the KL the mean, with 95% bootstrap intervals over runs, which are too narrow for "
-    "few. Of one run: accuracy with its 95% Wilson interval over problems."
+    f"few; none of fewer than {FEWEST_RUNS}. Of one run: accuracy with its 95% Wilson interval over problems."
 )
 CONFOUNDED = {
     "pretrained": "These runs do not start from the same model (pretrained)",
@@ -25,7 +26,14 @@ CONFOUNDED = {
 TASK = ("env", "pretrained_digits", "extra_digits")
 """Arguments that say which problems a gain is measured on."""
 CHANGE = "Gain and change: accuracy after training minus before."
-PAIRED = "The last column: mean difference of the gain over the seeds that a configuration shares with the first."
+PAIRED = (
+    "The last columns: mean difference of the gain over the seeds that a configuration shares with the first, with its "
+    "bootstrap interval and its t interval, and p of the sign-flip test."
+)
+SPEED = (
+    "Area: mean sampled success over the episodes of a run, mean over runs with its 95% t interval. Episodes: until sampled "
+    f"success reached {THRESHOLD:.0%}, median (how many did)."
+)
 
 
 def compare_runs(found: Runs, output: Path, console: Console) -> None:
@@ -51,10 +59,19 @@ def compare_runs(found: Runs, output: Path, console: Console) -> None:
     header = ["configuration", f"{kind} after, %", "<=N after, %", "KL, nats per episode"]
     _print(console, "After training", header, [[name, *after(group)] for name, group in groups.items()], CAPTION + problems)
     first = next(iter(groups.values()))
-    header = ["configuration", f"{kind} gain, points", "<=N change, points", "gain minus the first's, points"]
+    header = [
+        "configuration",
+        f"{kind} gain, points",
+        "<=N change, points",
+        "gain minus the first's, points",
+        "t interval",
+        "p",
+    ]
     rows = [[name, *changes(group, first)] for name, group in groups.items()]
     is_paired = any(difference for *_, difference in rows)
     _print(console, "Changes", header, rows, f"{CHANGE} {PAIRED}" if is_paired else CHANGE)
+    header = ["configuration", "area, %", "episodes"]
+    _print(console, "Speed of learning", header, [[name, *speed(group)] for name, group in groups.items()], SPEED)
     console.print(f"Wrote {output}", highlight=False)
 
 
@@ -94,7 +111,7 @@ def after(runs: pd.DataFrame) -> list[str]:
 
 def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     """Gain and retention in percentage points, and the paired difference of the gain from the first configuration, if that is
-    of the same task.
+    of the same task: with a bootstrap interval, with a t interval, and its p.
 
     :param runs: the finished ones of a configuration
     :param first: those of the first configuration
@@ -104,9 +121,22 @@ def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     ]
     ours, theirs = (each.dropna(subset="gain").drop_duplicates("seed").set_index("seed").gain for each in (runs, first))
     seeds = ours.index.intersection(theirs.index)
-    paired = len(seeds) and runs is not first and _task(runs) == _task(first)
-    return [*cells, f"{paired_difference(ours[seeds], theirs[seeds]):+.1f}" if paired else ""]
+    if not len(seeds) or runs is first or _task(runs) != _task(first):
+        return [*cells, "", "", ""]
+    difference = ours[seeds] - theirs[seeds]
+    return [*cells, f"{mean(difference):+.1f}", t_mean(difference).interval("+.1f"), f"{sign_flip_p(difference):.3f}"]
 
 
 def _task(runs: pd.DataFrame) -> list[str]:
     return [str(runs.iloc[0].get(name)) for name in TASK]
+
+
+def speed(runs: pd.DataFrame) -> list[str]:
+    """Area under the curve of success in per cent, and episodes to the threshold.
+
+    :param runs: the finished ones of a configuration
+    """
+    known = runs.dropna(subset="success_area")
+    if not len(known):
+        return ["", ""]
+    return [f"{t_mean(100 * known.success_area):.1f}", median_episodes(known.episodes_to_threshold)]

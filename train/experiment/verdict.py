@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.experiment.results import Results, paired_seeds
-from train.measure.statistics import Estimate, paired_difference, probability_of_improvement
+from train.measure.statistics import Estimate, paired_difference, probability_of_improvement, sign_flip_p, t_mean
 
 FOCUS = "prioritized"
 """The arm that all others are compared with."""
@@ -36,8 +36,15 @@ class Comparison:
     other: str
     difference: Estimate
     """Mean paired difference of the gain, focus minus other, in percentage points."""
+    difference_t: Estimate
+    """The same with its t interval."""
+    p: float
+    """Of the sign-flip test that it is 0."""
     improvement: Estimate
     """Probability that the focus arm gains more."""
+    area: Estimate
+    """Mean paired difference of the area under the curve of success, in percentage points, with its t interval."""
+    area_p: float
 
     @property
     def outcome(self) -> str:
@@ -52,8 +59,17 @@ class Comparison:
 def compare(results: Results, other: str) -> Comparison:
     """The focus arm against another, on the seeds that both have; there must be one at least."""
     seeds = paired_seeds(results, FOCUS, other)
-    focus, rival = ([results[arm][seed].gain for seed in seeds] for arm in (FOCUS, other))
-    return Comparison(other, paired_difference(focus, rival), probability_of_improvement(focus, rival))
+    focus, rival = (np.array([results[arm][seed].gain for seed in seeds]) for arm in (FOCUS, other))
+    areas = [np.array([100 * results[arm][seed].success_area for seed in seeds]) for arm in (FOCUS, other)]
+    return Comparison(
+        other,
+        difference=paired_difference(focus, rival),
+        difference_t=t_mean(focus - rival),
+        p=sign_flip_p(focus - rival),
+        improvement=probability_of_improvement(focus, rival),
+        area=t_mean(areas[0] - areas[1]),
+        area_p=sign_flip_p(areas[0] - areas[1]),
+    )
 
 
 def verdict(results: Results, uniform: Sequence[str]) -> str:

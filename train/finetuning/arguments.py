@@ -82,6 +82,8 @@ class PPOArgs:
     """Penalise the KL in the loss, or in the reward of every token."""
     kl_target: float | None = None
     """KL per episode, in nats, that the coefficient adapts to; None keeps it fixed."""
+    kl_horizon: float = 100.0
+    """Episodes in which kl-target can change the coefficient by a factor e; at least n-episodes."""
     weighting: str = "prioritized"
     """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), none, calibrated, the controls
     (shuffled, constant, inverted, oracle), other papers' (top-entropy, dual-token, covariance, probability-tilt, delight), or

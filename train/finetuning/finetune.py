@@ -54,6 +54,7 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
         kl_estimator=args.kl_estimator,
         kl_in=args.kl_in,
         kl_target=args.kl_target,
+        kl_horizon=args.kl_horizon,
         weighting=token_weights(args),
         certainty=args.certainty,
         certainty_temperature=args.certainty_temperature,

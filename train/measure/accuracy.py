@@ -105,7 +105,7 @@ class PassAtK:
     value: float
     """The unbiased estimate, 0 to 1."""
     interval: tuple[float, float]
-    """Ends of the 95% percentile bootstrap interval over problems; NaN for a single problem."""
+    """Ends of the 95% percentile bootstrap interval over problems; NaN for fewer than five."""
 
     def __str__(self) -> str:
         return _percent(self.value, self.interval)

@@ -15,7 +15,7 @@ exactly, but for Q(t, a), the success rate after a first wrong token, which roll
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,10 +159,31 @@ def auroc(score: npt.ArrayLike, critical: npt.ArrayLike) -> float:
     return float((rankdata(scores)[labels].mean() - (critical_tokens + 1) / 2) / others)
 
 
-def aurocs(found: Sequence[Criticality], seed: int = 0, console: Console = SILENT) -> dict[str, Estimate]:
-    """AUROC of every signal, with 95% bootstrap intervals over problems.
+def average_precision(score: npt.ArrayLike, critical: npt.ArrayLike) -> float:
+    """Area under the precision-recall curve as a sum of steps: the mean, over critical tokens, of the share of critical ones
+    among all tokens of at least its score. By chance it is the share of critical tokens.
+
+    :param score: ``(n,)``
+    :param critical: bool ``(n,)``
+    :return: NaN if no token is critical
+    """
+    scores, labels = np.asarray(score), np.asarray(critical)
+    if not labels.any():
+        return math.nan
+    all_below = np.searchsorted(np.sort(scores), scores[labels], side="left")
+    critical_below = np.searchsorted(np.sort(scores[labels]), scores[labels], side="left")
+    return float(((labels.sum() - critical_below) / (len(scores) - all_below)).mean())
+
+
+Measure = Callable[[npt.ArrayLike, npt.ArrayLike], float]
+"""How well scores find the critical tokens: :func:`auroc` or :func:`average_precision`."""
+
+
+def of_signals(found: Sequence[Criticality], measure: Measure, seed: int = 0, console: Console = SILENT) -> dict[str, Estimate]:
+    """A measure of every signal, with 95% bootstrap intervals over problems.
 
     :param found: at least one
+    :param measure: takes the scores of all tokens, and which are critical
     :param seed: of the resampling
     :param console: where to show progress
     """
@@ -171,7 +192,7 @@ def aurocs(found: Sequence[Criticality], seed: int = 0, console: Console = SILEN
     draws = np.random.default_rng(seed).integers(0, len(found), size=(RESAMPLES, len(found)))
 
     def of(name: str, chosen: Iterable[int]) -> float:
-        return auroc(np.concatenate([signals[i][name] for i in chosen]), np.concatenate([labels[i] for i in chosen]))
+        return measure(np.concatenate([signals[i][name] for i in chosen]), np.concatenate([labels[i] for i in chosen]))
 
     estimates = {}
     with meter(console, "Intervals of signals", len(signals[0])) as advance:
@@ -244,13 +265,18 @@ def summary(found: Sequence[Criticality]) -> str:
     )
 
 
-def tables(estimates: Mapping[str, Estimate], places: Mapping[str, float]) -> list[RenderableType]:
-    """AUROC of the signals, and where successes are lost."""
-    signals = [[name, f"{estimate:.3f}"] for name, estimate in estimates.items()]
+def tables(
+    aurocs: Mapping[str, Estimate], precisions: Mapping[str, Estimate], places: Mapping[str, float]
+) -> list[RenderableType]:
+    """AUROC and average precision of the signals, and where successes are lost."""
+    signals = [[name, f"{estimate:.3f}", f"{precisions[name]:.3f}"] for name, estimate in aurocs.items()]
     shares = [[name, f"{share:.1%}"] for name, share in list(places.items())[:PLACES]]
     return [
         rich_table(
-            "How well a signal finds the critical tokens", ["signal", "AUROC"], signals, "95% bootstrap intervals over problems"
+            "How well a signal finds the critical tokens",
+            ["signal", "AUROC", "average precision"],
+            signals,
+            "95% bootstrap intervals over problems",
         ),
         rich_table("Where successes are lost", ["place", "share"], shares, "shares of the sum of -log(1 - criticality)"),
     ]

@@ -15,10 +15,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from train.measure.learning_speed import SAMPLED
 from train.measure.pictures import COLOURS, STYLES
 from train.run.log import Floats
 
-SHORTER, LONGER, SAMPLED, REWARD = "eval/accuracy_<=N", "eval/accuracy_N+*", "rollout/success_rate", "rollout/ep_rew_mean"
+SHORTER, LONGER, REWARD = "eval/accuracy_<=N", "eval/accuracy_N+*", "rollout/ep_rew_mean"
 PANELS = {
     LONGER: "accuracy on longer numbers, greedy",
     SHORTER: "accuracy on up to N digits, greedy",

@@ -1,7 +1,8 @@
 """Statistics over runs, as in Agarwal et al. (2021), "Deep RL at the edge of the statistical precipice", arXiv:2108.13264.
 
-A *run* is one number, such as the accuracy that one seed gained. Intervals are percentile bootstrap intervals; with five runs
-they are too narrow (``docs/matched_budget.md`` says by how much), with ten nearly right.
+A *run* is one number, such as the accuracy that one seed gained. Bootstrap intervals are percentile intervals; with five runs
+they are too narrow (``docs/matched_budget.md`` says by how much), with ten nearly right. t intervals are right for any number
+of runs that are normal. Fewer than :data:`FEWEST_RUNS` runs have no interval: that of three is the range of the sample.
 """
 
 import math
@@ -13,6 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 RESAMPLES = 10_000
+FEWEST_RUNS = 5
+"""That have an interval."""
+MOST_ENUMERATED = 20
+"""Runs whose signs are flipped in all ways."""
+SAMPLED_SIGNS = 100_000
+"""Ways of flipping the signs of more runs."""
 
 Statistic = Callable[..., NDArray[np.float64]]
 """From arrays of runs to a number, along the keyword argument ``axis``."""
@@ -28,9 +35,12 @@ class Estimate:
 
     def __format__(self, spec: str) -> str:
         """The value and its interval; ``spec`` is that of each number. What rounds to zero has no minus sign."""
+        return f"{self.value:{spec.replace('.', 'z.')}} {self.interval(spec)}".rstrip()
+
+    def interval(self, spec: str) -> str:
+        """The interval alone, empty if there is none."""
         spec = spec.replace(".", "z.")
-        interval = "" if math.isnan(self.low) else f" [{self.low:{spec}}, {self.high:{spec}}]"
-        return f"{self.value:{spec}}{interval}"
+        return "" if math.isnan(self.low) else f"[{self.low:{spec}}, {self.high:{spec}}]"
 
 
 def bootstrap(statistic: Statistic, *strata: ArrayLike, seed: int = 0) -> Estimate:
@@ -46,7 +56,7 @@ def bootstrap(statistic: Statistic, *strata: ArrayLike, seed: int = 0) -> Estima
         if sample.ndim != 1 or not len(sample):
             raise ValueError(f"strata must be (n_runs,) with n_runs >= 1, but one is {sample.shape}: pass one array a task")
     value = float(statistic(*samples, axis=-1))
-    if any(len(sample) < 2 for sample in samples):
+    if any(len(sample) < FEWEST_RUNS for sample in samples):
         return Estimate(value, math.nan, math.nan)
     interval = stats.bootstrap(
         samples, statistic, n_resamples=RESAMPLES, vectorized=True, method="percentile", rng=np.random.default_rng(seed)
@@ -57,6 +67,42 @@ def bootstrap(statistic: Statistic, *strata: ArrayLike, seed: int = 0) -> Estima
 def mean(*strata: ArrayLike, seed: int = 0) -> Estimate:
     """Mean of all runs. Parameters and errors are those of :func:`bootstrap`."""
     return bootstrap(lambda *samples, axis: np.concatenate(samples, axis).mean(axis), *strata, seed=seed)
+
+
+def t_mean(runs: ArrayLike) -> Estimate:
+    """Mean with its 95% t interval, which assumes that runs are normal; of ``x - y`` it is that of the paired t test.
+
+    :param runs: ``(n_runs,)``, n_runs >= 1
+    """
+    sample = np.asarray(runs, dtype=np.float64)
+    value = float(sample.mean())
+    if len(sample) < FEWEST_RUNS:
+        return Estimate(value, math.nan, math.nan)
+    half = float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
+    return Estimate(value, value - half, value + half)
+
+
+def sign_flip_p(differences: ArrayLike, seed: int = 0) -> float:
+    """Two-sided p of the sign-flip test that differences are symmetric about 0: the share of all ways to choose their signs
+    whose mean is at least as far from 0. Exact for up to :data:`MOST_ENUMERATED` runs; for more, signs are sampled.
+
+    With n runs it is at least ``2 / 2**n``: five runs cannot reach 0.05.
+
+    :param differences: of paired runs, ``(n_runs,)``, n_runs >= 1
+    :param seed: of the sampling
+    :return: in (0, 1]
+    """
+    flipped = np.abs(np.asarray(differences, dtype=np.float64))
+    observed = abs(np.sum(differences))
+    if len(flipped) <= MOST_ENUMERATED:
+        sums = np.zeros(1)
+        for difference in flipped:
+            sums = np.concatenate([sums + difference, sums - difference])
+    else:
+        rng = np.random.default_rng(seed)
+        sums = np.array([flipped @ rng.choice([-1, 1], len(flipped)) for _ in range(SAMPLED_SIGNS)])
+        sums = np.append(sums, observed)  # the signs that were found are one of the ways
+    return float(np.mean(np.abs(sums) >= observed * (1 - 1e-12)))
 
 
 def interquartile_mean(*strata: ArrayLike, seed: int = 0) -> Estimate:

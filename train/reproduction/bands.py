@@ -19,7 +19,7 @@ def band(runs: Sequence[FinishedRun], column: str) -> dict[str, Floats]:
 
     :param runs: of one arm
     :param column: of ``progress.csv``
-    :return: ``episodes``, ``value``, ``low`` and ``high``, ``(n_points,)`` each; the ends are NaN for a single run
+    :return: ``episodes``, ``value``, ``low`` and ``high``, ``(n_points,)`` each; the ends are NaN for too few runs
     """
     curves = [run.progress.curve(column) for run in runs]
     length = min(len(values) for _, values in curves)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
 from train.measure.pictures import STYLES
-from train.measure.statistics import Estimate, interquartile_mean
+from train.measure.statistics import FEWEST_RUNS, Estimate, interquartile_mean
 from train.reproduction.artefact import Artefact
 from train.reproduction.bands import band, draw_bands
 from train.reproduction.workshop import Workshop
@@ -21,8 +21,6 @@ EXPONENTS = (1.0, 10.0, 150.0, 500.0, 1000.0, 10000.0)
 COMMAS = [(line, operand) for line in (1, 2, 3) for operand in (1, 2)]
 """The six critical commas of Fig. 7."""
 STANDARD, PRIORITIZED, NO_KL = "standard", "prioritized", "no KL"
-FEW = 3
-"""Of so few seeds the interquartile mean is the mean, and the bootstrap interval runs from the lowest to the highest."""
 ENOUGH = 10
 """Of so many seeds bootstrap intervals are nearly as wide as they should be (docs/matched_budget.md)."""
 Runs = Mapping[str, Sequence[FinishedRun]]
@@ -65,8 +63,8 @@ def finals(found: Runs, extra: int) -> str:
 def how(workshop: Workshop, kl_coef: float | None = None) -> str:
     """What all captions say of the runs."""
     coef = workshop.scale.ppo.kl_coef if kl_coef is None else kl_coef
-    if workshop.seeds <= FEW:
-        drawn = f"means over {workshop.seeds} seeds, bands and brackets run from the lowest to the highest"
+    if workshop.seeds < FEWEST_RUNS:
+        drawn = f"interquartile means over {workshop.seeds} seeds, too few for intervals"
     else:
         narrow = ", too narrow for so few" if workshop.seeds < ENOUGH else ""
         drawn = f"interquartile means over {workshop.seeds} seeds, bands and brackets 95% bootstrap intervals{narrow}"

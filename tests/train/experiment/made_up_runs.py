@@ -45,9 +45,10 @@ def write_to(store: Store, args: PPOArgs, longer: float, shorter: float, kl: lis
     return write_run(folder, longer, shorter, kl, extra, args)
 
 
-def result(arm: str, seed: int, gain: float, retention: float = 0.0, kl: float = 1.0) -> RunResult:
+def result(arm: str, seed: int, gain: float, retention: float = 0.0, kl: float = 1.0, area: float = 0.5) -> RunResult:
     """A run with such a gain and retention, in points."""
-    return RunResult(arm, seed, 0.3, 0.3 + gain / 100, 0.99, 0.99 + retention / 100, gain, retention, kl, 360.0)
+    after = 0.3 + gain / 100, 0.99 + retention / 100
+    return RunResult(arm, seed, 0.3, after[0], 0.99, after[1], gain, retention, kl, 360.0, area, 64.0 * (seed + 1))
 
 
 def results_of(**arms: list[float | None]) -> dict[str, dict[int, RunResult]]:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -40,6 +41,9 @@ def test_a_real_run(ppo_run) -> None:
     assert row.retention == pytest.approx(100 * (results["after"]["<=N"]["accuracy"] - results["before"]["<=N"]["accuracy"]))
     progress = Progress(ppo_run)
     assert row.kl == pytest.approx(progress.curve("objective/kl")[1][-5:].mean())
+    episodes, success = progress.curve("rollout/success_rate")
+    assert row.success_area == pytest.approx(np.trapezoid(success, episodes) / (episodes[-1] - episodes[0]))
+    assert row.episodes_to_threshold == next((n for n, value in zip(episodes, success, strict=True) if value >= 0.4), np.inf)
     assert (curves.run == run).all()
     assert list(curves.columns[:3]) == ["run", "episodes", "timesteps"]
     assert curves.timesteps.iloc[-1] == results["timesteps"]

@@ -1,14 +1,16 @@
 import json
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from tests.train.experiment.made_up_runs import result, results_of, write_run
 from train.experiment.report import arm_table, draw, made_by
-from train.measure.statistics import interquartile_mean, mean
+from train.measure.statistics import interquartile_mean, mean, sign_flip_p, t_mean
 from train.run.run import FinishedRun
 
-RESULTS = results_of(prioritized=[10, 20, 35, 40], oracle=[9, 18, 30], shuffled=[])
+GAINS, RIVAL = [10, 20, 35, 40, 15, 44], [9, 18, 30, 39, 11]
+RESULTS = results_of(prioritized=GAINS, oracle=RIVAL, shuffled=[])
 
 
 def test_table() -> None:
@@ -19,15 +21,29 @@ def test_table() -> None:
         "N+2 gain, points",
         "<=N change, points",
         "KL, nats per episode",
+        "area, %",
+        "episodes",
+        "area, prioritized - arm",
+        "p of area",
         "prioritized - arm, points",
+        "t interval",
+        "p",
         "P(prioritized > arm)",
     ]
-    assert prioritized[:3] == ["prioritized", "4", f"{interquartile_mean([10, 20, 35, 40]):+.1f}"]
+    assert prioritized[:3] == ["prioritized", "6", f"{interquartile_mean(GAINS):+.1f}"]
     assert prioritized[2].startswith("+27.5 [")
-    assert prioritized[5:] == ["", ""]
-    assert oracle[:5] == ["oracle", "3", f"{mean([9, 18, 30]):+.1f}", "+0.0 [+0.0, +0.0]", "1.00 [1.00, 1.00]"]
-    assert oracle[5].startswith("+2.7 [")
-    assert oracle[6].startswith("0.67 [")
+    assert prioritized[5:] == ["50.0 [50.0, 50.0]", "224 (6 of 6)", *[""] * 6]
+    assert oracle[:5] == ["oracle", "5", f"{interquartile_mean(RIVAL):+.1f}", "+0.0 [+0.0, +0.0]", "1.00 [1.00, 1.00]"]
+    differences = np.subtract(GAINS[:5], RIVAL)
+    assert oracle[7:9] == ["+0.0 [+0.0, +0.0]", "1.000"]
+    assert oracle[9:11] == [f"{mean(differences):+.1f}", t_mean(differences).interval("+.1f")]
+    assert oracle[11] == f"{sign_flip_p(differences):.3f}" == f"{2 / 2**5:.3f}"  # all differences have one sign
+    assert oracle[12].startswith("0.60 [")
+
+
+def test_few_runs_have_no_intervals() -> None:
+    _, rows = arm_table(results_of(prioritized=[10, 20, 35], oracle=[9, 18, 30]), "N+1")
+    assert not any("[" in cell for row in rows for cell in row)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +52,8 @@ def test_table() -> None:
 )
 def test_table_without_pairs(results) -> None:
     header, rows = arm_table(results, "N+1")
-    assert header[-1] == "KL, nats per episode"
-    assert {len(row) for row in rows} == {5}
+    assert header[-1] == "episodes"
+    assert {len(row) for row in rows} == {7}
 
 
 @pytest.fixture
@@ -51,7 +67,7 @@ def figures(monkeypatch):
 
 
 def test_pictures(tmp_path, figures) -> None:
-    gains = {"prioritized": [10.0, 20.0, 30.0], "no KL": [0.0, 5.0, 10.0], "oracle": [7.0], "shuffled": []}
+    gains = {"prioritized": [10.0, 20.0, 30.0, 15.0, 25.0], "no KL": [0.0, 5.0, 10.0], "oracle": [7.0], "shuffled": []}
     results = {
         arm: {seed: result(arm, seed, gain, retention=-gain / 10, kl=gain + 1) for seed, gain in enumerate(values)}
         for arm, values in gains.items()

@@ -10,18 +10,18 @@ import pytest
 from tests.train.experiment.made_up_runs import BEFORE, write_record, write_run
 from train import compare, load_runs
 from train.experiment.identity import accuracies_before, identity
-from train.experiment.run_comparison import after, changes
+from train.experiment.run_comparison import after, changes, speed
 from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Accuracy
-from train.measure.statistics import interquartile_mean, mean, paired_difference
+from train.measure.statistics import interquartile_mean, mean, paired_difference, sign_flip_p, t_mean
 
-COEFS = {0.2: [0.5, 0.6, 0.8], 2.0: [0.4, 0.45, 0.5]}
+COEFS = {0.2: [0.5, 0.6, 0.8, 0.55, 0.7], 2.0: [0.4, 0.45, 0.5, 0.6, 0.41]}
 """Accuracy on N+1 digits after training, by coefficient and seed."""
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three seeds of two coefficients, whose accuracies before training the store has."""
+    """Five seeds of two coefficients, whose accuracies before training the store has."""
     store = tmp_path / "store"
     for coef, accuracies in COEFS.items():
         for seed, accuracy in enumerate(accuracies):
@@ -36,15 +36,20 @@ def runs(tmp_path):
 def test_numbers(runs) -> None:
     found = load_runs(runs).runs
     low, high = found[found.kl_coef == 0.2], found[found.kl_coef == 2.0]
-    kl = mean([(1.0 + seed + 0.2) / 2 for seed in range(3)])
-    assert after(low) == [f"{interquartile_mean([50, 60, 80]):.1f}", "90.0 [90.0, 90.0]", f"{kl:.2f}"]
+    kl = mean([(1.0 + seed + 0.2) / 2 for seed in range(5)])
+    assert after(low) == [f"{interquartile_mean([50, 60, 80, 55, 70]):.1f}", "90.0 [90.0, 90.0]", f"{kl:.2f}"]
     gains = {coef: [100 * (accuracy - 0.3) for accuracy in accuracies] for coef, accuracies in COEFS.items()}
-    assert changes(low, low)[2] == ""
+    assert changes(low, low)[2:] == ["", "", ""]
+    differences = np.subtract(gains[2.0], gains[0.2])
     assert changes(high, low) == [
         f"{interquartile_mean(gains[2.0]):+.1f}",
-        f"{interquartile_mean([-9.0] * 3):+.1f}",
+        f"{interquartile_mean([-9.0] * 5):+.1f}",
         f"{paired_difference(gains[2.0], gains[0.2]):+.1f}",
+        t_mean(differences).interval("+.1f"),
+        f"{sign_flip_p(differences):.3f}",
     ]
+    assert speed(low) == ["50.0 [50.0, 50.0]", "64 (5 of 5)"]
+    assert speed(low.assign(success_area=np.nan)) == ["", ""]
 
 
 def test_one_run_has_the_interval_of_its_problems(runs) -> None:
@@ -94,7 +99,7 @@ def test_the_caption_speaks_of_no_column_that_is_absent(runs, command, capsys, t
 
 def test_the_command(runs, command, capsys, tmp_path, monkeypatch) -> None:
     """At 80 columns no number and no name is torn apart, and the picture has a line for each configuration."""
-    write_record(runs / "begun", PPOArgs(kl_coef=2.0, seed=3, eval_problems=100))
+    write_record(runs / "begun", PPOArgs(kl_coef=2.0, seed=5, eval_problems=100))
     (runs / "begun" / "progress.csv").write_text("time/episodes,rollout/success_rate\n64,0.5\n")
     kept, close = [], plt.close
     monkeypatch.setattr(plt, "close", kept.append)
@@ -103,11 +108,20 @@ def test_the_command(runs, command, capsys, tmp_path, monkeypatch) -> None:
     command(compare, runs, "--output", tmp_path / "both.png")
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    for text in ("kl_coef=0.2", "kl_coef=2", "3 runs", "4 runs, 1 not finished", "N+1 gain", f"Wrote {tmp_path / 'both.png'}"):
+    for text in (
+        "kl_coef=0.2",
+        "kl_coef=2",
+        "5 runs",
+        "6 runs, 1 not finished",
+        "test problems",
+        "N+1 gain",
+        f"Wrote {tmp_path / 'both.png'}",
+    ):
         assert text in out
-    assert f"[{100 * min(COEFS[0.2]) - 30:+.1f}, {100 * max(COEFS[0.2]) - 30:+.1f}]" in out
+    estimate = interquartile_mean([100 * accuracy - 30 for accuracy in COEFS[0.2]])
+    assert f"[{estimate.low:+.1f}, {estimate.high:+.1f}]" in out
     (figure,) = kept
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["kl_coef=0.2 (3 runs)", "kl_coef=2 (4 runs)"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["kl_coef=0.2 (5 runs)", "kl_coef=2 (6 runs)"]
     close(figure)
     assert (plt.imread(tmp_path / "both.png")[..., :3] < 0.9).any(axis=-1).mean() > 0.01
 

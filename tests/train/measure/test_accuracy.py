@@ -103,7 +103,7 @@ def test_extras_that_fit() -> None:
     assert fitting_extras(policy, 3, extras=(1, 0)) == [0]
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("n", [3, 5])
 def test_pass_at_k_is_the_mean_over_all_subsets(n) -> None:
     """Any k of the n completions, drawn without replacement, hold a right one."""
     right = [*range(n + 1), 0]

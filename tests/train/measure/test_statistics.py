@@ -12,6 +12,8 @@ from train.measure.statistics import (
     mean,
     paired_difference,
     probability_of_improvement,
+    sign_flip_p,
+    t_mean,
 )
 
 
@@ -55,7 +57,8 @@ def test_intervals_against_all_resamples(statistic) -> None:
     check_interval(statistic(sample), [truth(resample) for resample in every_resample(sample)])
 
 
-def test_strata_are_resampled_on_their_own() -> None:
+def test_strata_are_resampled_on_their_own(monkeypatch) -> None:
+    monkeypatch.setattr(statistics, "FEWEST_RUNS", 3)
     first, second = [0.0, 1.0, 3.0], [100.0, 110.0, 150.0, 170.0]
     every = [float(np.mean(a + b)) for a in every_resample(first) for b in every_resample(second)]
     estimate = mean(first, second)
@@ -100,7 +103,8 @@ def test_probability_of_improvement_is_mann_whitney() -> None:
     assert probability_of_improvement(x, y).value == pytest.approx(stats.mannwhitneyu(x, y).statistic / 63)
 
 
-def test_probability_of_improvement_interval_against_all_resamples() -> None:
+def test_probability_of_improvement_interval_against_all_resamples(monkeypatch) -> None:
+    monkeypatch.setattr(statistics, "FEWEST_RUNS", 2)
     x, y = [1.0, 3.0, 4.0, 4.0], [0.0, 3.0, 3.5]
     pairs = list(product(every_resample(x), every_resample(y)))
     every = [sum((a > b) + 0.5 * (a == b) for a in xs for b in ys) / 12 for xs, ys in pairs]
@@ -112,11 +116,62 @@ def test_the_seed_decides() -> None:
     assert mean(sample) == mean(sample) == mean(sample, seed=0) != mean(sample, seed=1)
 
 
-def test_one_run_has_no_interval() -> None:
-    for estimate in (mean([4.0]), interquartile_mean([4.0]), paired_difference([5.0], [1.0])):
+@pytest.mark.parametrize("runs", [1, 4])
+def test_few_runs_have_no_interval(runs) -> None:
+    four = [4.0] * runs
+    nothing = [0.0] * runs
+    for estimate in (mean(four), interquartile_mean(four), paired_difference(four, nothing), t_mean(four)):
         assert estimate.value == 4
         assert np.isnan([estimate.low, estimate.high]).all()
         assert f"{estimate:+.1f}" == "+4.0"
+
+
+def test_five_runs_have_intervals() -> None:
+    for statistic in (mean, interquartile_mean, t_mean):
+        assert statistic([1.0, 2.0, 3.0, 4.0, 9.0]).low < 3
+
+
+def test_t_interval_against_scipy() -> None:
+    sample = np.random.default_rng(0).normal(3, 2, size=9)
+    theirs = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
+    ours = t_mean(sample)
+    assert (ours.value, ours.low, ours.high) == pytest.approx((sample.mean(), theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize("runs", [5, 10])
+def test_t_intervals_cover_what_they_say(runs) -> None:
+    rng = np.random.default_rng(5)
+    held = [(estimate := t_mean(rng.normal(3, 1, runs))).low <= 3 <= estimate.high for _ in range(2000)]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    "differences", [[1.0], [0.0, 0.0], [1, -2], [1, 2, 3, 4, 5], [0.1, 0.2, -0.3, 0.3, 0.0], [1, 1, -1, 1]]
+)
+def test_sign_flips_against_a_slow_enumeration(differences) -> None:
+    """With ties, which rounding must not break: 0.1 + 0.2 - 0.3 is not 0."""
+    extreme = [
+        abs(sum(sign * difference for sign, difference in zip(signs, differences, strict=True))) >= abs(sum(differences)) - 1e-9
+        for signs in product((-1, 1), repeat=len(differences))
+    ]
+    assert sign_flip_p(differences) == pytest.approx(np.mean(extreme))
+
+
+def test_sign_flips_against_scipy() -> None:
+    differences = np.random.default_rng(1).normal(0.5, 1, size=12)
+    theirs = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=2**12, axis=0)
+    assert sign_flip_p(differences) == pytest.approx(theirs.pvalue)
+
+
+def test_sampled_sign_flips_agree_with_all(monkeypatch) -> None:
+    differences = np.random.default_rng(2).normal(0.6, 1, size=13)
+    exact = sign_flip_p(differences)
+    monkeypatch.setattr(statistics, "MOST_ENUMERATED", 12)
+    sampled = sign_flip_p(differences)
+    assert sampled != exact
+    assert sampled == pytest.approx(exact, abs=5 * np.sqrt(exact / statistics.SAMPLED_SIGNS))
+    assert sign_flip_p(differences) == sampled
+    assert sign_flip_p(np.ones(30)) == pytest.approx(1 / statistics.SAMPLED_SIGNS, rel=0.01)
 
 
 def test_format() -> None:
@@ -135,7 +190,7 @@ def test_unpaired_seeds_are_refused() -> None:
 
 
 def test_statistic_of_the_users_own() -> None:
-    estimate = bootstrap(lambda sample, axis: np.max(sample, axis=axis), [1, 5, 2])
+    estimate = bootstrap(lambda sample, axis: np.max(sample, axis=axis), [1, 5, 2, 3, 4])
     assert (estimate.value, estimate.high) == (5, 5)
 
 
