@@ -44,7 +44,7 @@ PART = Part(
     "Completion tokens of whole episodes, one a lane, on the same problems; ours and stock SB3 with the environment. Stock SB3 "
     "has no cache and reads the whole text for every token: some states of each episode are timed, spread evenly over it, no "
     "lane idle. generate has one, and runs until the longest episode ends; only tokens up to the end of each episode count. "
-    "Matrix products: the model's, alone, token by token (lanes still running, their mean context), which nothing can beat that "
-    "reads no drafts.",
+    "Matrix products: the model's, alone, token by token (lanes still running, their mean context): the limit of decoding "
+    "without drafts.",
     measure,
 )
