@@ -11,6 +11,7 @@ COMMANDS = {
     "evaluate": "measure accuracy on N to N+3 digits, and how completions fail",
     "inspect": "look inside a completion, token by token",
     "criticality": "measure which tokens are critical",
+    "diagnose": "say whether a base model fails as the paper's does",
     "plot": "draw the learning curves of runs",
     "compare": "compare runs, or make and compare the arms of an experiment",
     "sweep": "fine-tune over seeds and combinations of arguments",
