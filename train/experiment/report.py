@@ -1,6 +1,7 @@
 """What the runs of an experiment found together: a table, pictures and a page."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,9 @@ def arm_table(results: Results, longer: str) -> tuple[list[str], list[list[str]]
         row = [arm, str(len(runs)), f"{gain:+.1f}", f"{retention:+.1f}", f"{kl:.2f}", f"{area:.1f}", episodes]
         if arm in comparable:
             comparison = compare(results, arm)
-            row += [f"{comparison.area:+.1f}", f"{comparison.area_p:.3f}", f"{comparison.difference:+.1f}"]
-            row += [comparison.difference_t.interval("+.1f"), f"{comparison.p:.3f}", f"{comparison.improvement:.2f}"]
+            p, area_p = ("" if math.isnan(each) else f"{each:.3f}" for each in (comparison.p, comparison.area_p))
+            row += [f"{comparison.area:+.1f}", area_p, f"{comparison.difference:+.1f}"]
+            row += [comparison.difference_t.interval("+.1f"), p, f"{comparison.improvement:.2f}"]
         row += [""] * (len(header) - len(row))
         rows.append(row)
     return header, rows

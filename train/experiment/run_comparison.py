@@ -68,7 +68,7 @@ def compare_runs(found: Runs, output: Path, console: Console) -> None:
         "p",
     ]
     rows = [[name, *changes(group, first)] for name, group in groups.items()]
-    is_paired = any(difference for *_, difference in rows)
+    is_paired = any(difference for *_, difference, _, _ in rows)
     _print(console, "Changes", header, rows, f"{CHANGE} {PAIRED}" if is_paired else CHANGE)
     header = ["configuration", "area, %", "episodes"]
     _print(console, "Speed of learning", header, [[name, *speed(group)] for name, group in groups.items()], SPEED)
@@ -124,7 +124,8 @@ def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     if not len(seeds) or runs is first or _task(runs) != _task(first):
         return [*cells, "", "", ""]
     difference = ours[seeds] - theirs[seeds]
-    return [*cells, f"{mean(difference):+.1f}", t_mean(difference).interval("+.1f"), f"{sign_flip_p(difference):.3f}"]
+    p = f"{sign_flip_p(difference):.3f}" if len(seeds) >= FEWEST_RUNS else ""
+    return [*cells, f"{mean(difference):+.1f}", t_mean(difference).interval("+.1f"), p]
 
 
 def _task(runs: pd.DataFrame) -> list[str]:

@@ -1,12 +1,13 @@
 """The decision rule of the matched-budget experiment, which ``docs/matched_budget.md`` states and explains."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from train.experiment.results import Results, paired_seeds
-from train.measure.statistics import Estimate, paired_difference, probability_of_improvement, sign_flip_p, t_mean
+from train.measure.statistics import FEWEST_RUNS, Estimate, paired_difference, probability_of_improvement, sign_flip_p, t_mean
 
 FOCUS = "prioritized"
 """The arm that all others are compared with."""
@@ -39,7 +40,7 @@ class Comparison:
     difference_t: Estimate
     """The same with its t interval."""
     p: float
-    """Of the sign-flip test that it is 0."""
+    """Of the sign-flip test that it is 0; NaN for too few seeds."""
     improvement: Estimate
     """Probability that the focus arm gains more."""
     area: Estimate
@@ -65,10 +66,10 @@ def compare(results: Results, other: str) -> Comparison:
         other,
         difference=paired_difference(focus, rival),
         difference_t=t_mean(focus - rival),
-        p=sign_flip_p(focus - rival),
+        p=sign_flip_p(focus - rival) if len(seeds) >= FEWEST_RUNS else math.nan,
         improvement=probability_of_improvement(focus, rival),
         area=t_mean(areas[0] - areas[1]),
-        area_p=sign_flip_p(areas[0] - areas[1]),
+        area_p=sign_flip_p(areas[0] - areas[1]) if len(seeds) >= FEWEST_RUNS else math.nan,
     )
 
 
