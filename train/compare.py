@@ -74,7 +74,8 @@ def compare() -> None:
 def make_experiment() -> None:
     """Make the runs of an experiment that are missing, and compare its arms."""
     refuse_places(sys.argv[1:])
-    presets = {name: ExperimentArgs(SharedArgs.of(ppo)) for name, ppo in PRESETS.items()}
+    as_published = {**PRESETS, "tiny": PPOArgs(baseline="critic")}
+    presets = {name: ExperimentArgs(SharedArgs.of(ppo)) for name, ppo in as_published.items()}
     argv = [word for word in sys.argv[1:] if word != MATCHED_BUDGET]
     args = parse(
         presets,

@@ -67,7 +67,7 @@ def test_runs_with_another_code_are_other_runs(weighting, tmp_path) -> None:
     args, path = PPOArgs(weighting=weighting), Path(weighting.rpartition(":")[0])
     first = identity(args)
     assert first != identity(replace(args, weighting="prioritized"))
-    assert Store(tmp_path).folder(args).name.startswith("margin-kl2-seed0-")
+    assert Store(tmp_path).folder(args).name.startswith("margin-kl0.2-seed0-")
     path.write_text(f"{MARGIN}\n")
     assert identity(args) != first
 

@@ -73,7 +73,7 @@ def test_the_record_says_what_made_the_run(ppo_run, ppo_arguments, pretrained) -
     words = record["command"].split()
     assert words[:3] == ["python", "-m", "train.ppo"]
     again = parse(PRESETS, "", words[3:])
-    assert again == replace(parse(PRESETS, "", ppo_arguments), pretrained_digits=1)
+    assert again == replace(parse(PRESETS, "", ppo_arguments), pretrained_digits=1, baseline="class")
 
 
 def test_results_are_the_accuracies_before_and_after(ppo_run, pretrained) -> None:
@@ -134,7 +134,6 @@ def test_tensorboard_tags(ppo_run) -> None:
             "learning_rate",
             "loss",
             "policy_gradient_loss",
-            "value_loss",
         ),
         "objective": (
             "certainty_mean",
@@ -173,7 +172,7 @@ def test_tensorboard_has_the_hyperparameters_and_what_came_out(ppo_run) -> None:
     shown = dict(plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams)
     arguments = json.loads((ppo_run / "run.json").read_text())["arguments"]
     assert shown.keys() == arguments.keys()
-    assert (shown["kl_coef"].number_value, shown["weighting"].string_value) == (2.0, "prioritized")
+    assert (shown["kl_coef"].number_value, shown["baseline"].string_value) == (0.2, "class")
     content = events(ppo_run).SummaryMetadata("_hparams_/experiment").plugin_data.content
     metrics = {info.name.tag for info in plugin_data_pb2.HParamsPluginData.FromString(content).experiment.metric_infos}
     assert metrics == {"accuracy/<=N", "accuracy/N+1", "eval/accuracy_<=N", "eval/accuracy_N+1"}

@@ -1,4 +1,4 @@
-"""The same command gives the same run: in another process to the last byte, and for a committed run as far as its numbers show."""
+"""The same command gives the same run: in a second process to the last byte, for a committed run as far as its log shows."""
 
 import csv
 import os
@@ -57,6 +57,12 @@ def test_a_committed_run_replays(tmp_path) -> None:
     shorter = ["--total-timesteps=50000", "--eval-problems=0", "--eval-every=1000"]
     expected, found = read_log(committed), make_run(tmp_path / "again", [*flags, *shorter])
     for row, recorded in zip(found[:2], expected[:2], strict=True):
-        for name in ("time/total_timesteps", "rollout/success_rate", "objective/kl", "train/policy_gradient_loss", "train/loss"):
+        for name in (
+            "time/total_timesteps",
+            "rollout/success_rate",
+            "objective/kl",
+            "train/policy_gradient_loss",
+            "train/loss",
+        ):
             if recorded.get(name):
                 assert float(row[name]) == pytest.approx(float(recorded[name]), rel=SAME, abs=1e-5), name

@@ -10,14 +10,14 @@ import pandas as pd
 
 from policies.safe_files import read_json
 from train.experiment.identity import accuracies_before, differences, recorded_identity, written
-from train.finetuning.arguments import ADDITION, PPOArgs
+from train.finetuning.arguments import ADDITION, BEFORE_IT_EXISTED, PPOArgs
 from train.measure.episodes import SUCCESS
 from train.measure.learning_speed import LearningSpeed, learning_speed
 from train.run.log import EPISODES, PROGRESS, STEP, Progress, in_order
 from train.run.run import RECORD, RESULTS, read_record
 
 CLOCKS = {EPISODES: "episodes", STEP: "timesteps"}
-_DEFAULTS = {name: value for name, value in vars(PPOArgs()).items() if name not in ("run_folder", "resume")}
+_DEFAULTS = {name: value for name, value in vars(PPOArgs()).items() if name not in ("run_folder", "resume")} | BEFORE_IT_EXISTED
 """Of arguments that were not there yet when a run was made."""
 _MEASURES = ["gain", "retention", "kl", *LearningSpeed._fields]
 LAST_ROLLOUTS = 5

@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
+from train.finetuning.arguments import BEFORE_IT_EXISTED, NOT_SCIENCE, PPOArgs
 from train.finetuning.finetune import inputs_of
+from train.finetuning.tasks import Addition
 from train.run.models import Model
 from train.run.run import RECORD, read_record
 
@@ -29,8 +30,8 @@ def identity(args: PPOArgs) -> dict[str, Any]:
 def recorded_identity(folder: Path) -> dict[str, Any]:
     """:func:`identity` of a run that was made.
 
-    An argument that was not there yet when it was made has, for that run, its default: whoever adds one to ``train.ppo`` gives
-    it a default that changes nothing.
+    An argument that was not there yet when it was made has, for that run, its default, or what
+    :data:`train.finetuning.arguments.BEFORE_IT_EXISTED` says.
     """
     return _read_identity(folder, (folder / RECORD).stat().st_mtime_ns)
 
@@ -44,8 +45,9 @@ def _read_identity(folder: Path, changed: int) -> dict[str, Any]:
 
 def _identity(arguments: dict[str, Any], inputs: Mapping[str, str | None]) -> dict[str, Any]:
     """As JSON reads it back; 2 and 2.0 are one number, and digests stand for the names of models and of the user's own code."""
-    known = {field.name: field.default for field in dataclasses.fields(PPOArgs)}
+    known = {field.name: field.default for field in dataclasses.fields(PPOArgs)} | BEFORE_IT_EXISTED
     found = {name: value for name, value in {**known, **arguments, **inputs}.items() if name not in NOT_SCIENCE}
+    found["baseline"] = found["baseline"] or Addition.baseline
     numbers = {name: float(value) if type(value) is int else value for name, value in found.items()}
     comparable: dict[str, Any] = json.loads(json.dumps(numbers, default=str))
     return comparable

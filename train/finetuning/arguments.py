@@ -51,9 +51,10 @@ class PPOArgs:
     """Learning rate of the language model."""
     value_learning_rate: float | None = 1e-3
     """Learning rate of the value head; None for the same."""
-    baseline: Baseline = "critic"
+    baseline: Baseline | None = None
     """What returns are compared with: a critic, earlier episodes of the same class of problem (class), or other episodes of the
-    same problem (rloo, grpo, or grpo_no_std, which does not divide by the group's standard deviation)."""
+    same problem (rloo, grpo, or grpo_no_std, which does not divide by the group's standard deviation). By default class for
+    addition, and critic in your own environment."""
     class_horizon: int = 64
     """Episodes of a class over which the baseline class averages."""
     gae_lambda: float = 1.0
@@ -72,7 +73,7 @@ class PPOArgs:
     """Largest norm of the gradient; None for any."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
-    kl_coef: float = 2.0
+    kl_coef: float = 0.2
     """Coefficient of the KL penalty; 0 for none."""
     kl_exponent: float = 150.0
     """Beta: 0 is the standard penalty, a larger value prioritises more."""
@@ -138,8 +139,12 @@ NOT_SCIENCE = (
 )
 """Arguments that do not change what a run finds out, rounding aside. The preset only says where the others come from."""
 
+BEFORE_IT_EXISTED = {"baseline": "critic"}
+"""What the runs had that were made before an argument existed, where its default says something else."""
+
 _PAPER = PPOArgs(
     preset="paper",
+    baseline="critic",
     pretrained="runs/pretrain-paper/model",
     total_timesteps=1_000_000,
     n_envs=50,

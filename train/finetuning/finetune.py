@@ -40,7 +40,7 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
         batch_size=args.batch_size,
         max_batch_tokens=args.max_batch_tokens,
         n_epochs=args.n_epochs,
-        baseline=args.baseline,
+        baseline=args.baseline or task.baseline,
         class_horizon=args.class_horizon,
         gae_lambda=args.gae_lambda,
         clip_range=args.clip_range,
@@ -137,6 +137,7 @@ def train(args: PPOArgs, console: Console) -> Path:
     torch.manual_seed(args.seed)
     if args.pretrained_digits is None and args.env == ADDITION:
         args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)
+    args = dataclasses.replace(args, baseline=args.baseline or task_of(args).baseline)
     agent = None if args.resume else make_agent(args)  # whatever is wrong with the arguments shows before a folder is made
     code = own_code(args)
     inputs = {} if args.resume else inputs_of(args)

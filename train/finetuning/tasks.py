@@ -9,6 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 import addition_gym
 from agents import PrioritizedKLPPO
+from agents.baselines import Baseline
 from policies.safe_files import read_json
 from train.finetuning.arguments import ADDITION, PPOArgs
 from train.measure.accuracy import Accuracy, Kind, accuracies
@@ -27,6 +28,8 @@ class Task(Protocol):
     """What its accuracies are called."""
     pad_token_id: int
     """Fills what is unused in an observation."""
+    baseline: Baseline
+    """What returns are compared with if the arguments do not say."""
 
     def make_env(self) -> gym.vector.VectorEnv:
         """A new environment to train in, which resets a lane in the step that ends its episode."""
@@ -48,6 +51,7 @@ class Addition:
     """
 
     pad_token_id = addition_gym.PAD_TOKEN_ID
+    baseline: Baseline = "class"
 
     def __init__(self, args: PPOArgs):
         assert args.pretrained_digits is not None
@@ -86,6 +90,8 @@ class OwnTask:
 
     :param args: of the run
     """
+
+    baseline: Baseline = "critic"
 
     def __init__(self, args: PPOArgs):
         self.args, self.code = args, OwnCode.find("env", args.env)
