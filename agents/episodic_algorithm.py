@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor
 
 from agents.episode_buffer import EpisodeBuffer
 from agents.health import Health
@@ -108,14 +108,21 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
             self._setup_buffer()
 
     def _adopt_draft(self) -> None:
-        """Decode with the drafts of the environment, if it has any; see :data:`policies.text_cache.Draft`."""
+        """Decode with the drafts of the environment, if it has any in this process; see :data:`policies.text_cache.Draft`."""
         assert self.env is not None
-        self.policy.draft = self.env.get_attr("draft")[0] if self.env.has_attr("draft") else None
+        in_process = not isinstance(self.env.unwrapped, SubprocVecEnv)
+        draft = self.env.get_attr("draft")[0] if in_process and self.env.has_attr("draft") else None
+        self.policy.draft = draft if callable(draft) else None
         self._cache = None
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """As SB3's, but lane i is not seeded with ``seed + i``, which near seeds would share nearly all lanes of."""
         super().set_random_seed(seed)
+        sampling_rng = np.random.default_rng(None if seed is None else [seed, 1])
+        if not hasattr(self, "sampling_rng"):
+            self.sampling_rng = sampling_rng
+        elif seed is not None:
+            self.sampling_rng.bit_generator.state = sampling_rng.bit_generator.state  # a cache has it, too
         if seed is not None and self.env is not None:
             self.env.unwrapped._seeds = lane_seeds(seed, self.n_envs)
 

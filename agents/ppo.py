@@ -231,7 +231,6 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         self.clip_range_schedule = FloatSchedule(self.clip_range)
         self.set_random_seed(self.seed)
         self.batch_rng = np.random.default_rng(self.seed)
-        self.sampling_rng = np.random.default_rng(None if self.seed is None else [self.seed, 1])
         policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
         assert isinstance(policy, GPT2Policy)
         if self.value_epochs and not policy.detach_value:

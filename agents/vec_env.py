@@ -69,10 +69,13 @@ class VectorEnvAdapter(VecEnv):
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of the vector environment, once per lane; a tuple, list or array of ``num_envs`` is split by lane.
 
-        What a ``SyncVectorEnv`` lacks is looked up in its environments.
+        What a vector environment lacks is looked up below its wrappers, and then in the environments of a ``SyncVectorEnv``.
         """
-        if hasattr(self.env, attr_name) or not isinstance(self.env.unwrapped, SyncVectorEnv):
-            return self._by_lane(getattr(self.env, attr_name), indices)
+        for env in (self.env, self.env.unwrapped):
+            if hasattr(env, attr_name):
+                return self._by_lane(getattr(env, attr_name), indices)
+        if not isinstance(self.env.unwrapped, SyncVectorEnv):
+            raise AttributeError(f"{self.env} has no attribute {attr_name!r}")
         return [self.env.unwrapped.envs[lane].get_wrapper_attr(attr_name) for lane in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:

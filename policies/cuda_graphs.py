@@ -17,7 +17,7 @@ class GraphedStep:
     """Replays a decoding step from static buffers, with one graph per number of rows and span.
 
     The number of rows is rounded up to a power of two, the span to a multiple of :data:`SPAN`. The rows added write to
-    position 0 of cache rows that hold no text. If a graph cannot be captured, this warns once and runs the step without graphs.
+    position ``max_tokens``, where no text is. If a graph cannot be captured, this warns once and runs the step without graphs.
 
     :param step: the step; it must not read anything from the device
     :param n_rows: rows of the cache
@@ -40,7 +40,7 @@ class GraphedStep:
         if not self._captures:
             return self.step(tokens, positions, longest)
         self._tokens[:n], self._positions[:n] = tokens, positions
-        self._positions[n:] = 0
+        self._positions[n:] = self.max_tokens
         if (rows, span) not in self._graphs:
             try:
                 self._graphs[rows, span] = capture(lambda: self.step(self._tokens[:rows], self._positions[:rows], span))

@@ -27,9 +27,9 @@ class KVCache:
 
     def __init__(self, model: GPT2Model, n_rows: int, max_tokens: int, dtype: torch.dtype = torch.float32):
         config, self.device = model.config, model.wte.weight.device
-        shape = (config.n_layer, n_rows, config.n_head, max_tokens, config.n_embd // config.n_head)
+        shape = (config.n_layer, n_rows, config.n_head, max_tokens + 1, config.n_embd // config.n_head)
         self.model, self.max_tokens = model, max_tokens
-        self.keys = torch.zeros(shape, dtype=dtype, device=self.device)  # (L, B, H, T, D/H)
+        self.keys = torch.zeros(shape, dtype=dtype, device=self.device)  # (L, B, H, T + 1, D/H)
         self.values = torch.zeros_like(self.keys)
         self.lengths = np.zeros(n_rows, dtype=np.int64)
         """How many tokens of each text have been read, ``(B,)``; to lower one forgets the tokens beyond it."""
@@ -42,6 +42,12 @@ class KVCache:
         )
         if self.device.type == "cuda":
             self._step = GraphedStep(self._step, n_rows, max_tokens, self.device)
+
+    def clear(self) -> None:
+        """Forget all texts, and every number that was computed for them."""
+        self.keys.zero_()
+        self.values.zero_()
+        self.lengths[:] = 0
 
     def move(self, rows: np.ndarray, to: np.ndarray) -> None:
         """Copy some rows over others. :param rows: int ``(k,)``; :param to: likewise"""
@@ -104,9 +110,9 @@ class Group(NamedTuple):
 def read_one_token(model: GPT2Model, keys: Tensor, values: Tensor, tokens: Tensor, positions: Tensor, longest: int) -> Tensor:
     """Write one more token of every text into the cache, and return its hidden state.
 
-    :param keys: of the cache, ``(L, B or more, H, T, D/H)``; and so ``values``
+    :param keys: of the cache, ``(L, B or more, H, T + 1, D/H)``; and so ``values``
     :param tokens: ``(B,)``
-    :param positions: of the tokens, ``(B,)``, each below ``longest``
+    :param positions: of the tokens, ``(B,)``, each below ``longest``; T for a row that is none
     :param longest: how much of the cache is looked at
     :return: ``(B, D)``
     """
@@ -120,7 +126,7 @@ def read_one_token(model: GPT2Model, keys: Tensor, values: Tensor, tokens: Tenso
         _write(values[layer], v, written)
         return F.scaled_dot_product_attention(q, keys[layer][seen], values[layer][seen], visible[:, None, None])
 
-    return hidden_states(model, tokens[:, None], positions[:, None], attend)[:, 0]
+    return hidden_states(model, tokens[:, None], positions[:, None].clamp(max=keys.shape[3] - 2), attend)[:, 0]
 
 
 def read_tokens(
@@ -128,7 +134,7 @@ def read_tokens(
 ) -> Tensor:
     """Write M tokens of some texts into the cache, and return their hidden states.
 
-    :param keys: of the cache, ``(L, B, H, T, D/H)``; and so ``values``
+    :param keys: of the cache, ``(L, B, H, T + 1, D/H)``; and so ``values``
     :param rows: of the tokens, ``(M,)``
     :param tokens: ``(M,)``
     :param positions: of the tokens, ``(M,)``
@@ -152,12 +158,12 @@ def read_tokens(
 
 
 def _slots(keys: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
-    """Where the heads of tokens go in a layer of the cache seen as ``(B * H * T, D/H)``. :return: ``(H, M)``"""
-    n_head, max_tokens = keys.shape[2], keys.shape[3]
+    """Where the heads of tokens go in a layer of the cache seen as ``(B * H * (T + 1), D/H)``. :return: ``(H, M)``"""
+    n_head, n_slots = keys.shape[2], keys.shape[3]
     heads = rows * n_head + torch.arange(n_head, device=rows.device)[:, None]
-    return heads * max_tokens + positions
+    return heads * n_slots + positions
 
 
 def _write(cached: Tensor, new: Tensor, slots: Tensor) -> None:
-    """Write vectors into a layer. :param cached: ``(B, H, T, D/H)``; :param new: ``(..., D/H)``; :param slots: ``(...)``"""
+    """Write vectors into a layer. :param cached: ``(B, H, T + 1, D/H)``; :param new: ``(..., D/H)``; :param slots: ``(...)``"""
     cached.view(-1, cached.shape[-1]).index_copy_(0, slots.flatten(), new.reshape(-1, new.shape[-1]).to(cached.dtype))

@@ -235,7 +235,7 @@ class GPT2Policy(ActorCriticPolicy):
         :param deterministic: the most probable token instead of a sample
         :raises FloatingPointError: if the logits hold a NaN or an infinity
         """
-        return cache.decode(obs, self._choose_all, deterministic)
+        return cache.decode(obs, self._choose_all, deterministic, self.temperature)
 
     def _choose_all(self, hidden: Tensor, uniforms: np.ndarray | None) -> Choice:
         logits = self._logits(hidden)
@@ -287,9 +287,10 @@ class GPT2Policy(ActorCriticPolicy):
             self.set_training_mode(False)
         obs, vectorized = self.obs_to_tensor(observation)
         assert isinstance(obs, Tensor)
-        cache = self.make_cache(len(obs)) if state is None or state.shape != (len(obs), self.max_tokens) else state
-        actions = self.decode(obs.cpu().numpy(), cache, deterministic).actions
-        return (actions if vectorized else actions[0]), cache
+        if state is None or state.shape != (len(obs), self.max_tokens):
+            state = self.make_cache(len(obs), keep_logits=False)
+        actions = self.decode(obs.cpu().numpy(), state, deterministic).actions
+        return (actions if vectorized else actions[0]), state
 
     def _texts(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Token ids ``(B, max_tokens)`` and lengths ``(B,)``; a text without any token counts its first padding as one."""

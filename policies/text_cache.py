@@ -31,7 +31,10 @@ FEW_TOKENS = 192
 """A forward pass of fewer tokens does not pay: where few texts are left, more of their drafts is read."""
 
 MANY_TOKENS = 4096
-"""A forward pass has at most as many tokens, padding included, unless a single text needs more."""
+"""A forward pass has at most as many tokens, unless a single text needs more."""
+
+MANY_LOGITS = 2**24
+"""A forward pass has at most as many logits, likewise."""
 
 
 class Choice(NamedTuple):
@@ -82,8 +85,8 @@ class _Texts:
     """How many tokens are seen or foreseen, ``(B,)``."""
     drafted: npt.NDArray[np.int64]
     """How many there are with the draft, ``(B,)``."""
-    followed: npt.NDArray[np.bool_]
-    """Whether the environment has written all that it was told, ``(B,)``."""
+    trust: npt.NDArray[np.int64]
+    """1 if the environment has written all that it was told, -1 if it has not, 0 if it was told nothing yet, ``(B,)``."""
 
     @classmethod
     def empty(cls, n_rows: int, max_tokens: int, vocab_size: int | None) -> Self:
@@ -98,7 +101,7 @@ class _Texts:
             seen=np.zeros(n_rows, dtype=np.int64),
             ends=np.zeros(n_rows, dtype=np.int64),
             drafted=np.zeros(n_rows, dtype=np.int64),
-            followed=np.ones(n_rows, dtype=np.bool_),
+            trust=np.zeros(n_rows, dtype=np.int64),
         )
 
     def move(self, rows: npt.NDArray[np.int64], to: npt.NDArray[np.int64]) -> None:
@@ -112,8 +115,10 @@ class TextCache:
     """What is known of B texts: keys and values, random numbers, and the tokens that are foreseen.
 
     A cache belongs to whoever decodes. It is never silently wrong: every text is compared with the one before it and with what
-    was foreseen, and read again from where it differs; if a weight has changed, nothing that was computed is used again. The
-    tokens do not depend on drafts. A text that does not continue the one before it by one token is a new one.
+    was foreseen, and read again from where it differs; if a weight has changed in place, nothing that was computed is used
+    again (changes through ``.data``, or of which tensor is the weight, go unnoticed). The tokens do not depend on drafts. A
+    text that does not continue the one before it by one token is a new one; drafts are used from its second token on, when the
+    caller has shown that it keeps the cache and writes what it is told.
 
     :param kv: empty keys and values of B texts of up to T tokens
     :param vocab_size: V
@@ -137,6 +142,7 @@ class TextCache:
         self.kv, self.vocab_size, self.pad_token_id, self.rng, self.draft = kv, vocab_size, pad_token_id, rng, draft
         self.capacity, self.max_tokens = len(kv.lengths), kv.max_tokens
         self._weights = list(weights)
+        self._many_tokens = min(MANY_TOKENS, MANY_LOGITS // vocab_size)
         self._texts = _Texts.empty(self.capacity, self.max_tokens, vocab_size if keep_logits else None)
         self.reset()
 
@@ -144,8 +150,8 @@ class TextCache:
         """Forget all texts; the rows that were dropped are back."""
         self.n_rows = self.capacity
         self._texts.seen[:] = self._texts.ends[:] = self.kv.lengths[:] = 0
-        self._made_with: tuple[int, bool] | None = None
-        self._kept, self._surprises = 100, 1  # by drafts, as if there had been so many
+        self._made_with: tuple[int, bool, float] | None = None
+        self._kept, self._surprises = 100, 1  # tokens kept of drafts, and drafts that surprised; a guess to start from
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,34 +174,42 @@ class TextCache:
         self.n_rows = n_left
         return order
 
-    def decode(self, obs: npt.NDArray[np.int64], choose: Choose, deterministic: bool) -> Decoded:
+    def decode(self, obs: npt.NDArray[np.int64], choose: Choose, deterministic: bool, temperature: float) -> Decoded:
         """The next token of every text.
 
         :param obs: texts padded right, ``(B, T)``
         :param choose: chooses tokens
         :param deterministic: whether without random numbers
+        :param temperature: what else it chooses by
+        :raises FloatingPointError: from ``choose``
         """
         texts = self._texts
         lengths = np.maximum((obs != self.pad_token_id).sum(axis=1), 1)
-        unknown = self._observe(obs, lengths, deterministic)
+        unknown = self._observe(obs, lengths, deterministic, temperature)
         if len(unknown):
-            self._foresee(unknown, choose, deterministic)
+            try:
+                self._foresee(unknown, choose, deterministic)
+            except FloatingPointError:
+                self.kv.clear()  # a masked NaN is still a NaN
+                raise
         rows, states = np.arange(self.n_rows), lengths - 1
         logits = None if texts.logits is None else texts.logits[rows, states]
         return Decoded(texts.tokens[rows, lengths], texts.values[rows, states], texts.log_prob[rows, states], logits)
 
     def _observe(
-        self, obs: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], deterministic: bool
+        self, obs: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], deterministic: bool, temperature: float
     ) -> npt.NDArray[np.int64]:
-        """Compare texts with what is known of them. :return: those whose next token is not, int ``(b,)``"""
+        """Compare texts with what is known of them. :return: the texts whose next token is not known, int ``(b,)``"""
         texts, n = self._texts, self.n_rows
         seen, ends = texts.seen[:n], texts.ends[:n]
-        made_with = sum(weight._version for weight in self._weights), deterministic  # PyTorch counts changes in place
-        if made_with != self._made_with:
-            if self._made_with is not None and self._made_with[0] != made_with[0]:
-                self.kv.lengths[:] = 0
+        made_with = sum(weight._version for weight in self._weights), deterministic, temperature
+        before, self._made_with = self._made_with or made_with, made_with
+        if before[0] != made_with[0]:
+            self.kv.lengths[:] = 0
+        if before != made_with:
             np.minimum(ends, seen, out=ends)
-            self._made_with = made_with
+        if before[1:] != made_with[1:]:
+            seen[:] = 0  # chosen otherwise, they are new texts
         longest = int(lengths.max())
         obs, tokens = obs[:, :longest], texts.tokens[:n, :longest]
         common = np.minimum(lengths, ends)
@@ -204,12 +218,13 @@ class TextCache:
         is_next = (seen > 0) & (lengths == seen + 1) & (agreed >= seen)
         unknown = np.flatnonzero(~(is_next & (agreed == lengths) & (lengths < ends)))
         new = unknown[~is_next[unknown]]
-        texts.followed[new] = True
+        texts.trust[new] = 0
         if not deterministic:
             self.rng = self.rng or np.random.default_rng(int(torch.randint(2**62, ())))
             for row, seed in zip(new, self.rng.integers(2**63, size=len(new)), strict=True):
                 texts.uniforms[row] = np.random.default_rng(seed).random(self.max_tokens, dtype=np.float32)  # whatever T is
-        texts.followed[np.flatnonzero(is_next & (agreed < common))] = False
+        texts.trust[:n] = np.where(is_next & (texts.trust[:n] == 0), 1, texts.trust[:n])
+        texts.trust[:n] = np.where(is_next & (agreed < common), -1, texts.trust[:n])
         tokens[unknown] = obs[unknown]
         ends[unknown] = lengths[unknown]
         texts.drafted[unknown] = 0
@@ -223,7 +238,7 @@ class TextCache:
         while len(rows):
             self._draft(rows)
             looks = np.minimum(self._look(len(rows)), texts.drafted[rows] - texts.ends[rows]).clip(min=0)
-            for some in _pieces(texts.ends[rows] - self.kv.lengths[rows] + looks):
+            for some in _pieces(texts.ends[rows] - self.kv.lengths[rows] + looks, self._many_tokens):
                 self._read(rows[some], looks[some], choose, deterministic)
             ends = texts.ends[rows]
             goes_on = (looks > 0) & (ends < self.max_tokens) & (texts.tokens[rows, ends - 1] != self.pad_token_id)
@@ -241,11 +256,16 @@ class TextCache:
     def _draft(self, rows: npt.NDArray[np.int64]) -> None:
         """Ask how some texts may continue, where it is not known."""
         texts = self._texts
-        rows = rows[(texts.drafted[rows] <= texts.ends[rows]) & texts.followed[rows]]
+        rows = rows[(texts.drafted[rows] <= texts.ends[rows]) & (texts.trust[rows] > 0)]
         if self.draft is None or not len(rows):
             return
         ends, columns = texts.ends[rows, None], np.arange(self.max_tokens)
-        drafts = self.draft(np.where(columns < ends, texts.tokens[rows, :-1], self.pad_token_id))
+        drafts = np.asarray(self.draft(np.where(columns < ends, texts.tokens[rows, :-1], self.pad_token_id)))
+        if drafts.ndim != 2 or len(drafts) != len(rows) or drafts.dtype.kind not in "iu":
+            raise ValueError(
+                f"draft must return token ids of shape ({len(rows)}, K), integers, but it returned {drafts.dtype} of shape "
+                f"{drafts.shape}: return a row for every text, padded right"
+            )
         legal = (drafts != self.pad_token_id) & (drafts >= 0) & (drafts < self.vocab_size)
         legal &= np.arange(drafts.shape[1]) < self.max_tokens - ends
         lengths = np.logical_and.accumulate(legal, axis=1).sum(axis=1)
@@ -269,7 +289,8 @@ class TextCache:
         chosen = choose(hidden[torch.as_tensor(asked[read], device=hidden.device)], uniforms)
         actions = np.full(asked.shape, self.pad_token_id)
         actions[asked] = chosen.actions.cpu().numpy()
-        surprises = asked & (actions != texts.tokens[rows[:, None], states + 1])
+        expected = states + 1 < texts.drafted[rows, None]
+        surprises = asked & expected & (actions != texts.tokens[rows[:, None], states + 1])
         kept = asked.copy()
         kept[:, 1:] &= ~np.logical_or.accumulate(surprises, axis=1)[:, :-1]
         surprised = (surprises & kept).any(axis=1)
@@ -288,11 +309,11 @@ class TextCache:
         self._surprises += int(surprised[looks > 0].sum())
 
 
-def _pieces(counts: npt.NDArray[np.int64]) -> Iterator[slice]:
-    """Texts in pieces of at most :data:`MANY_TOKENS`. :param counts: tokens of each text"""
+def _pieces(counts: npt.NDArray[np.int64], many: int) -> Iterator[slice]:
+    """Texts in pieces of at most so many tokens, unless a single text has more. :param counts: tokens of each text"""
     start = n_tokens = 0
     for end, count in enumerate(counts.tolist()):
-        if n_tokens + count > MANY_TOKENS and end > start:
+        if n_tokens + count > many and end > start:
             yield slice(start, end)
             start, n_tokens = end, 0
         n_tokens += count

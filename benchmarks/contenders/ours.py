@@ -3,7 +3,6 @@
 import sys
 
 import numpy as np
-import torch
 from stable_baselines3.common.logger import configure
 
 from benchmarks.episodes import Episodes
@@ -40,8 +39,7 @@ class Ours:
     def rollout(self) -> int:
         """Whole episodes, the same ones every time. :return: completion tokens"""
         assert self.agent.env is not None
-        torch.manual_seed(0)
-        self.agent.env.seed(0)
+        self.agent.set_random_seed(0)
         buffer = self.agent.rollout_buffer
         self.agent.policy.set_training_mode(False)
         buffer.reset()

@@ -49,12 +49,13 @@ def test_agents_predict_with_the_drafts_of_their_environment() -> None:
     env = lanes()
     agent = PrioritizedKLPPO("GPT2Policy", env, n_episodes=4, batch_size=4, policy_kwargs=dict(pretrained="tiny"), device="cpu")
     obs, _ = env.reset(seed=1)
-    actions, state = agent.predict(obs, deterministic=True)
-    reads = state.kv.n_reads
+    state, reads = None, []
     for _ in range(30):
-        obs, *_ = env.step(actions)
         actions, state = agent.predict(obs, state, deterministic=True)
-    assert state.kv.n_reads == reads  # every token was foreseen
+        reads.append(state.kv.n_reads)
+        obs, *_ = env.step(actions)
+    assert reads[0] == 1  # the first token alone
+    assert reads[1] == reads[-1]  # then all others were foreseen
 
 
 def test_the_environments_of_a_sync_vector_env_have_drafts() -> None:
