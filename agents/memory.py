@@ -14,8 +14,8 @@ def logits_bytes(n_episodes: int, max_tokens: int, vocab_size: int) -> int:
 def check_memory(n_episodes: int, max_tokens: int, vocab_size: int, keep_old_logits: bool) -> None:
     """Refuse a rollout whose logits do not fit into the machine's free memory.
 
-    Those of the policy come token by token, and take their place three times while they are put together. On a GPU the logits
-    take as much of its memory again, but there PyTorch says what is missing.
+    Those of the policy take their place twice, in the cache that decodes and in the buffer. On a GPU the logits take as much of
+    its memory again, but there PyTorch says what is missing.
 
     :param n_episodes: E
     :param max_tokens: T
