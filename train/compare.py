@@ -74,7 +74,7 @@ def compare() -> None:
 def make_experiment() -> None:
     """Make the runs of an experiment that are missing, and compare its arms."""
     refuse_places(sys.argv[1:])
-    as_published = {**PRESETS, "tiny": PPOArgs(baseline="critic")}
+    as_published = {**PRESETS, "tiny": PPOArgs(baseline="critic", learning_rate=1e-4)}
     presets = {name: ExperimentArgs(SharedArgs.of(ppo)) for name, ppo in as_published.items()}
     argv = [word for word in sys.argv[1:] if word != MATCHED_BUDGET]
     args = parse(

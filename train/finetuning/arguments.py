@@ -47,7 +47,7 @@ class PPOArgs:
     """Most tokens that the model reads at once in an update; bounds memory, and changes nothing else."""
     n_epochs: int = 1
     """Passes over a rollout."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     """Learning rate of the language model."""
     value_learning_rate: float | None = 1e-3
     """Learning rate of the value head; None for the same."""
