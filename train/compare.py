@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from train.experiment.arguments import RunnerArgs, SharedArgs, refuse_places
-from train.finetuning.arguments import PRESETS, PPOArgs
+from train.finetuning.arguments import PRESETS, TINY_0_2, PPOArgs
 from train.run.arguments import hinted, parse
 from train.run.process import run_command
 
@@ -74,7 +74,7 @@ def compare() -> None:
 def make_experiment() -> None:
     """Make the runs of an experiment that are missing, and compare its arms."""
     refuse_places(sys.argv[1:])
-    as_published = {**PRESETS, "tiny": PPOArgs(baseline="critic", learning_rate=1e-4)}
+    as_published = {**PRESETS, "tiny": TINY_0_2}
     presets = {name: ExperimentArgs(SharedArgs.of(ppo)) for name, ppo in as_published.items()}
     argv = [word for word in sys.argv[1:] if word != MATCHED_BUDGET]
     args = parse(

@@ -13,7 +13,7 @@ from train.experiment.arms import matched_budget, plan
 from train.experiment.identity import identity
 from train.experiment.runner import Runner
 from train.experiment.store import Store
-from train.finetuning.arguments import PPOArgs
+from train.finetuning.arguments import TINY_0_2, PPOArgs
 
 ROOT = Path(__file__).parents[2]
 ARMS = ["no KL", "uniform 0.05", "uniform 0.2", "uniform 0.8", "prioritized", "constant", "shuffled", "inverted", "oracle"]
@@ -31,7 +31,7 @@ def store(tmp_path, monkeypatch) -> Store:
 
 
 def make_up(store: Store, runs: Iterable[PPOArgs]) -> list[Path]:
-    arms = [identity(args) for args in matched_budget(PPOArgs(), COEFS).values()]
+    arms = [identity(args) for args in matched_budget(TINY_0_2, COEFS).values()]
     runs = list(runs)
     for args in runs:
         if not store.get(args) and args.seed != 5:  # this one fails
@@ -98,7 +98,7 @@ def test_an_experiment(store, tmp_path, command, capsys) -> None:
 def test_a_part_of_it(store, tmp_path, command, capsys) -> None:
     """Two seeds are done, of a third one only two arms."""
     command(compare, "matched-budget", "--store", store.root, "--output", tmp_path / "two", "--seeds", 2)
-    third = [args for (_, seed), args in plan(matched_budget(PPOArgs(), COEFS), 3).items() if seed == 2]
+    third = [args for (_, seed), args in plan(matched_budget(TINY_0_2, COEFS), 3).items() if seed == 2]
     make_up(store, third[3:5])
     capsys.readouterr()
     before = sorted(store.root.iterdir())
@@ -121,7 +121,8 @@ def test_failed_runs_are_said_at_the_end(store, tmp_path, command) -> None:
 def test_other_runs_to_summarize(store, tmp_path, command) -> None:
     """Then it says how they differ, and which flags ask for them."""
     for kl_coef in (7.0, 2.0):
-        write_to(store, PPOArgs(total_timesteps=7, eval_problems=300, kl_coef=kl_coef), 0.5, 0.9, [1.0])
+        args = dataclasses.replace(TINY_0_2, total_timesteps=7, eval_problems=300, kl_coef=kl_coef)
+        write_to(store, args, 0.5, 0.9, [1.0])
     nearest = "total_timesteps 7 instead of 1000000, eval_problems 300 instead of 500"
     flags = ["--total-timesteps", "7", "--eval-problems", "300"]
     with pytest.raises(SystemExit, match=rf"{nearest}; for these, pass {' '.join(flags)}$"):

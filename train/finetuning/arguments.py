@@ -142,6 +142,9 @@ NOT_SCIENCE = (
 BEFORE_IT_EXISTED = {"baseline": "critic"}
 """What the runs had that were made before an argument existed, where its default says something else."""
 
+TINY_0_2 = PPOArgs(baseline="critic", learning_rate=1e-4, kl_coef=2.0)
+"""The preset tiny of version 0.2, which the matched-budget experiment and the reproduction keep."""
+
 _PAPER = PPOArgs(
     preset="paper",
     baseline="critic",

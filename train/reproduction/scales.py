@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from train.finetuning.arguments import PRESETS as PPO_PRESETS
-from train.finetuning.arguments import PPOArgs
+from train.finetuning.arguments import TINY_0_2, PPOArgs
 from train.pretraining.arguments import PRESETS as PRETRAIN_PRESETS
 from train.pretraining.arguments import PretrainArgs
 
@@ -40,9 +40,7 @@ SCALES: dict[ScaleName, Scale] = {
         certainty_digits=(3, 4, 5),
         focus=5,
         pretrain=PRETRAIN_PRESETS["tiny"],
-        ppo=PPOArgs(
-            baseline="critic", learning_rate=1e-4, total_timesteps=500_000, eval_problems=300, eval_before=False, kl_coef=0.2
-        ),
+        ppo=dataclasses.replace(TINY_0_2, total_timesteps=500_000, eval_problems=300, eval_before=False, kl_coef=0.2),
         comparison_kl_coef=0.2,
         comparison_extra_digits=1,
     ),
@@ -52,7 +50,7 @@ SCALES: dict[ScaleName, Scale] = {
         certainty_digits=(5, 6, 7),
         focus=7,
         pretrain=dataclasses.replace(PRETRAIN_PRESETS["paper"], n_layer=6, n_head=6, n_embd=384),
-        ppo=PPOArgs(baseline="critic", learning_rate=1e-4, eval_before=False, kl_coef=0.2, device="cuda"),
+        ppo=dataclasses.replace(TINY_0_2, eval_before=False, kl_coef=0.2, device="cuda"),
         comparison_kl_coef=0.2,
         comparison_extra_digits=1,
     ),
