@@ -4,13 +4,15 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
 from tests.docs.pages import ROOT
-from train.run.run import read_record
+from train.finetuning.arguments import PRESETS, PPOArgs
+from train.run.run import read_record, to_flags
 
 BASELINES = ROOT / "results" / "baselines" / "store"
 """Runs made since problems, seeds and sampling are as they are."""
@@ -53,10 +55,10 @@ def test_a_committed_run_replays(tmp_path) -> None:
     """The first two rollouts and updates of a run in results/baselines, from the arguments that it recorded."""
     committed = sorted(BASELINES.glob("*/run.json"))[0].parent
     arguments = read_record(committed, "committed")["arguments"]
-    flags = [f"--{name.replace('_', '-')}={arguments[name]}" for name in ("kl_coef", "seed", "baseline", "weighting")]
-    shorter = ["--total-timesteps=50000", "--eval-problems=0", "--eval-every=1000"]
-    expected, found = read_log(committed), make_run(tmp_path / "again", [*flags, *shorter])
-    for row, recorded in zip(found[:2], expected[:2], strict=True):
+    recorded = PPOArgs(**{name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()})
+    shorter = replace(recorded, total_timesteps=50_000, eval_problems=0, eval_every=1000, eval_before=True, run_folder=None)
+    expected, found = read_log(committed), make_run(tmp_path / "again", to_flags(shorter, PRESETS))
+    for row, logged in zip(found[:2], expected[:2], strict=True):
         for name in (
             "time/total_timesteps",
             "rollout/success_rate",
@@ -64,5 +66,5 @@ def test_a_committed_run_replays(tmp_path) -> None:
             "train/policy_gradient_loss",
             "train/loss",
         ):
-            if recorded.get(name):
-                assert float(row[name]) == pytest.approx(float(recorded[name]), rel=SAME, abs=1e-5), name
+            if logged.get(name):
+                assert float(row[name]) == pytest.approx(float(logged[name]), rel=SAME, abs=1e-5), name
