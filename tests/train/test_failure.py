@@ -92,7 +92,7 @@ def test_after_two_updates(
 
 def test_no_checkpoint_yet(ppo_arguments, command, tmp_path) -> None:
     with pytest.raises(TrainingFailed, match=r"^update 1: NaN or infinity in .*; there is no checkpoint yet$"):
-        command(ppo, *ppo_arguments, "--eval-problems", 0, "--vf-coef", "1e300", "--run-folder", tmp_path / "run")
+        command(ppo, *ppo_arguments, "--eval-problems", 0, "--ent-coef", "1e300", "--run-folder", tmp_path / "run")
 
 
 def test_pretraining(command, tmp_path, monkeypatch) -> None:

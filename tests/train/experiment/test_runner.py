@@ -135,7 +135,9 @@ def test_a_failure_is_shown_and_the_others_continue(ppo_arguments, tmp_path) -> 
     assert "batch_size must" in text
     assert text.count(f"done: {store.folder(good)}") == 1
     run = store.get(good)
-    assert run.record["command"].split()[3:] == to_flags(dataclasses.replace(good, pretrained_digits=1), PRESETS)
+    assert run.record["command"].split()[3:] == to_flags(
+        dataclasses.replace(good, pretrained_digits=1, baseline="class"), PRESETS
+    )
     assert run.record["sessions"][0]["threads"] == 1
     assert "Trained on" in (run.folder / "log.txt").read_text()
     assert Runner().run_missing(store, [good], console) == []

@@ -81,7 +81,8 @@ FIELDS = [field.name for field in dataclasses.fields(PPOArgs)]
 def another_value(name: str) -> Any:
     """A value of the field's type that is not its default."""
     default = getattr(PPOArgs(), name)
-    choices = get_args(HINTS[name]) if get_origin(HINTS[name]) is Literal else ()
+    literals = [hint for hint in (HINTS[name], *get_args(HINTS[name])) if get_origin(hint) is Literal]
+    choices = get_args(literals[0]) if literals else ()
     if choices:
         return next(choice for choice in choices if choice != default)
     if default is None:
