@@ -44,6 +44,9 @@ print(rate(measure, "cpu"))
 
 Name = Literal["rollout", "evaluation", "run"]
 
+BARS: dict[str, float] = {"rollout": 3.0, "evaluation": 3.0, "run": 1.8}
+"""Least ratios to the earlier commit, on one thread."""
+
 
 @dataclass(frozen=True)
 class EarlierArgs:
@@ -93,23 +96,24 @@ def runs_per_hour(tree: Path, args: EarlierArgs) -> float:
     return rate(run, args.device)
 
 
-def measure(one: Callable[[Path], float], case: str, unit: str, bars: Mapping[str, float], args: EarlierArgs) -> list[Row]:
-    """Both trees in turns."""
-    name = f"commit {args.commit}"
-    with TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "archive", args.commit], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
-        subprocess.run(["tar", "-x"], cwd=folder, input=archive, check=True)
-        trees = {"ours": ROOT, name: Path(folder)}
-        values: dict[str, list[float]] = {contender: [] for contender in trees}
-        for _ in range(args.repeats):
-            for contender, tree in trees.items():
-                values[contender].append(one(tree))
-    return compare(case, unit, values, at_least={name: bars[case]} if case in bars else {})
+def unpack(commit: str, folder: Path) -> None:
+    """Write the tree of a commit into a folder. :raises CalledProcessError: if git does not have it"""
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    subprocess.run(["tar", "-x"], cwd=folder, input=archive, check=True)
 
 
-def parts(args: EarlierArgs) -> dict[str, Part]:
-    """The tables, by name."""
-    bars = {"rollout": 3.0, "evaluation": 3.0, "run": 1.8}
+def measure(one: Callable[[Path], float], case: str, unit: str, trees: Mapping[str, Path], repeats: int) -> list[Row]:
+    """All trees in turns, ours first."""
+    values: dict[str, list[float]] = {contender: [] for contender in trees}
+    for _ in range(repeats):
+        for contender, tree in trees.items():
+            values[contender].append(one(tree))
+    return compare(case, unit, values, at_least=dict.fromkeys(list(trees)[1:], BARS[case]))
+
+
+def parts(args: EarlierArgs, earlier: Path) -> dict[str, Part]:
+    """The tables, by name. :param earlier: the tree of the commit"""
+    trees = {"ours": ROOT, f"commit {args.commit}": earlier}
     threads = f"{args.threads} thread" + "s" * (args.threads > 1)
     measures: dict[str, tuple[Callable[[Path], float], str, str]] = {
         "rollout": (partial(per_second, script=ROLLOUT, args=args), "tokens/s", f"Rollout of {args.lanes} lanes, {threads}"),
@@ -122,7 +126,7 @@ def parts(args: EarlierArgs) -> dict[str, Part]:
     }
     note = "In turns, each in a process of its own; the start of the processes counts only in whole runs."
     return {
-        name: Part(title, note, lambda _, one=one, unit=unit, name=name: measure(one, name, unit, bars, args))  # type: ignore[misc]
+        name: Part(title, note, lambda _, one=one, unit=unit, name=name: measure(one, name, unit, trees, args.repeats))  # type: ignore[misc]
         for name, (one, unit, title) in measures.items()
         if name in args.parts
     }
@@ -130,7 +134,9 @@ def parts(args: EarlierArgs) -> dict[str, Part]:
 
 def main() -> None:
     args = tyro.cli(EarlierArgs, description="Measure this tree against an earlier commit, in turns.")
-    report.run_parts(parts(args), args, args.threads == 1, args.output, Console())
+    with TemporaryDirectory() as folder:
+        unpack(args.commit, Path(folder))
+        report.run_parts(parts(args, Path(folder)), args, args.threads == 1, args.output, Console())
 
 
 if __name__ == "__main__":

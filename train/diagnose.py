@@ -37,15 +37,14 @@ def main() -> None:
 
     from train.measure.accuracy import check_n_problems
     from train.measure.diagnosis import diagnose, diagnosis_rows, diagnosis_table
-    from train.run.files import write_json, write_rows
+    from train.run.files import check_output, write_json, write_rows
     from train.run.models import Model
     from train.run.provenance import provenance
 
     check_n_problems(args.n_problems)
     if not args.models:
         raise ValueError("models must name at least one, but there is none: leave them out for the bundled one")
-    if args.output is not None and args.output.is_file():
-        raise ValueError(f"output must be a folder, but {str(args.output)!r} is a file: choose another name")
+    check_output(args.output)
     console, models = Console(), [Model.find(name) for name in args.models]
     for model in models:
         model.check_addition()

@@ -46,6 +46,7 @@ def main() -> None:
     from policies.checks import at_least
     from train.measure.accuracy import Kind, check_n_problems, evaluate, fitting_extras
     from train.measure.evaluation_tables import error_rows, error_table, measure_table, write
+    from train.run.files import check_output
     from train.run.meter import meter
     from train.run.models import Model
 
@@ -53,8 +54,7 @@ def main() -> None:
     at_least("n_samples", args.n_samples, 1, "pass a number of completions of each problem")
     if not args.distributions:
         raise ValueError("distributions must name at least one, but there is none: leave the flag out for all of them")
-    if args.output is not None and args.output.is_file():
-        raise ValueError(f"output must be a folder, but {str(args.output)!r} is a file: choose another name")
+    check_output(args.output)
     torch.manual_seed(args.seed)
     model, console = Model.find(args.model), Console()
     model.check_addition()

@@ -65,3 +65,12 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             writer = csv.DictWriter(file, header, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
+
+
+def check_output(folder: Path | None) -> None:
+    """Refuse a file where a command is to write a folder, before it begins.
+
+    :raises ValueError: if it is a file
+    """
+    if folder is not None and folder.is_file():
+        raise ValueError(f"output must be a folder, but {str(folder)!r} is a file: choose another name")
