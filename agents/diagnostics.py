@@ -51,6 +51,7 @@ def record_update(logger: Logger, statistics: MaskedStatistics, n_episodes: int)
         logger.record(name, value)
     kl = statistics.total("objective/kl_per_token") / n_episodes
     logger.record("objective/kl", kl)
+    logger.record("objective/forward_kl", statistics.total("objective/forward_kl_per_token") / n_episodes)
     logger.record("objective/kl_weighted_per_episode", statistics.total("objective/kl_weighted") / n_episodes)
     return kl
 

@@ -50,6 +50,8 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
     """Episodes of a rollout, a multiple of the number of lanes."""
     n_epochs: int
     """Passes of an update over its rollout."""
+    total_episodes: int | None = None
+    """No rollout begins after so many episodes; None for any number."""
     health: Health
     batch_rng: np.random.Generator
     """Draws the minibatches."""
@@ -145,10 +147,12 @@ class EpisodicAlgorithm(OnPolicyAlgorithm):
         :param callback: called at every step, and at the beginning and the end of the rollout
         :param rollout_buffer: is emptied and filled
         :param n_rollout_steps: SB3's argument, not used
-        :return: False if the callback stopped the rollout
+        :return: False if the callback stopped the rollout, or there have been ``total_episodes``
         :raises FloatingPointError: if the rollout holds a NaN or an infinity
         """
         del n_rollout_steps
+        if self.total_episodes is not None and self.episodes_done >= self.total_episodes:
+            return False
         self.policy.set_training_mode(False)
         callback.on_rollout_start()  # the buffer still holds the last rollout
         self.training_state = None

@@ -356,7 +356,9 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         statistics.add("train/clip_fraction", ((ratio - 1).abs() > clip_ranges).float().mean(), n_tokens)
         if first_epoch:
             exact = kl_per_token(log_probs.detach(), reference_log_probs, batch.actions, "full")
+            forward = kl_per_token(reference_log_probs, log_probs.detach(), batch.actions, "full")
             statistics.add("objective/kl_per_token", exact.mean(), n_tokens)
+            statistics.add("objective/forward_kl_per_token", forward.mean(), n_tokens)
             statistics.add("objective/kl_weighted", (batch.weights["kl"] * exact).mean(), n_tokens)
             statistics.add("objective/entropy", token_entropy.mean(), n_tokens)
         return loss
@@ -377,11 +379,14 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         tb_log_name: str = "PrioritizedKLPPO",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
+        total_episodes: int | None = None,
     ) -> Self:
         """Train until at least ``total_timesteps`` completion tokens have been written; arguments as SB3's ``learn``.
 
+        :param total_episodes: training also ends with the rollout that brings it to so many episodes; None for any number
         :raises FloatingPointError: at a NaN or an infinity, before it reaches the weights
         """
+        self.total_episodes = total_episodes
         try:
             super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         except FloatingPointError as error:

@@ -355,3 +355,25 @@ def test_learns_to_repeat() -> None:
     rows = learn(agent, 40)
     assert rows[0]["rollout/ep_rew_mean"] < 1.5
     assert rows[-1]["rollout/ep_rew_mean"] > 3
+
+
+def test_learning_ends_with_the_rollout_that_reaches_the_episodes() -> None:
+    agent = make_agent()
+    agent.learn(10**9, total_episodes=9)
+    assert (agent.episodes_done, agent.updates_done) == (16, 2)
+    agent.learn(10**9, reset_num_timesteps=False, total_episodes=16)
+    assert agent.episodes_done == 16, "nothing is left to play"
+
+
+def test_forward_kl_is_that_of_the_reference_to_the_policy() -> None:
+    """Against PyTorch's own KL, on the logits that the rollout kept."""
+    agent = make_agent(batch_size=8, kl_coef=0.0)
+    with torch.no_grad():
+        for parameter in agent.policy.language_model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    logged = learn(agent, 1)[0]
+    tokens = agent.rollout_buffer.token_batch(temperature=1.0)
+    policy, reference = (logits[tokens.mask].log_softmax(-1) for logits in (tokens.old_logits, tokens.reference_logits))
+    for name, to, of in (("kl", reference, policy), ("forward_kl", policy, reference)):
+        wanted = torch.nn.functional.kl_div(to, of, reduction="sum", log_target=True).item() / 8
+        assert logged[f"objective/{name}"] == pytest.approx(wanted, rel=1e-4)

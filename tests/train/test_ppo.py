@@ -138,6 +138,8 @@ def test_tensorboard_tags(ppo_run) -> None:
         "objective": (
             "certainty_mean",
             "entropy",
+            "forward_kl",
+            "forward_kl_per_token",
             "kl",
             "kl_coef",
             "kl_per_token",

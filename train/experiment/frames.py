@@ -19,7 +19,7 @@ from train.run.run import RECORD, RESULTS, read_record
 CLOCKS = {EPISODES: "episodes", STEP: "timesteps"}
 _DEFAULTS = {name: value for name, value in vars(PPOArgs()).items() if name not in ("run_folder", "resume")} | BEFORE_IT_EXISTED
 """Of arguments that were not there yet when a run was made."""
-_MEASURES = ["gain", "retention", "kl", *LearningSpeed._fields]
+_MEASURES = ["gain", "retention", "kl", "forward_kl", *LearningSpeed._fields]
 LAST_ROLLOUTS = 5
 """The KL that a run has spent is the mean over so many rollouts at its end."""
 
@@ -38,7 +38,8 @@ class Runs(NamedTuple):
     - ``before_<=N``, ``after_N+1``, ...: accuracy before and after training, 0 to 1
     - ``gain`` and ``retention``: the change on longer numbers (in another task: of its success) and on up to N digits, in
       percentage points
-    - ``kl`` to the reference at the end, in nats per episode: the mean over the last five rollouts
+    - ``kl``, KL(pi || pi_ref) at the end, in nats per episode: the mean over the last five rollouts; ``forward_kl``, likewise
+      KL(pi_ref || pi) in the same states, NaN if the run did not log it
     - ``success_area``, the mean of the curve of sampled success over episodes, 0 to 1, and ``episodes_to_threshold``, when it
       first reached 0.4 (infinity: never); see :class:`train.measure.learning_speed.LearningSpeed`
     """
@@ -127,9 +128,14 @@ def _row(folder: Path, progress: Progress) -> dict[str, Any]:
         row |= {f"{name}_{kind}": value for kind, value in accuracies.items()}
     for name, kind in (("gain", trained_kind(row)), ("retention", "<=N")):
         row[name] = 100 * (after[kind] - before[kind]) if kind in before and kind in after else np.nan
-    kl = [rollout["objective/kl"] for rollout in progress.rollouts if "objective/kl" in rollout]
-    row["kl"] = float(np.mean(kl[-LAST_ROLLOUTS:])) if kl else np.nan
+    row |= {name: at_the_end(progress, f"objective/{name}") for name in ("kl", "forward_kl")}
     return row | learning_speed(progress.rollouts)._asdict()
+
+
+def at_the_end(progress: Progress, column: str) -> float:
+    """The mean of what was logged over the last :data:`LAST_ROLLOUTS`; NaN if nothing was."""
+    logged = [rollout[column] for rollout in progress.rollouts if column in rollout]
+    return float(np.mean(logged[-LAST_ROLLOUTS:])) if logged else np.nan
 
 
 def trained_kind(run: Mapping[str, Any] | pd.Series) -> str:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from train.experiment.frames import LAST_ROLLOUTS
+from train.experiment.frames import at_the_end
 from train.measure.accuracy import Kind
 from train.measure.learning_speed import learning_speed
 from train.run.run import FinishedRun
@@ -28,7 +26,9 @@ class RunResult:
     retention: float
     """Change on up to N digits, in percentage points."""
     kl: float
-    """KL to the reference at the end, nats per episode."""
+    """KL(pi || pi_ref) at the end, nats per episode."""
+    forward_kl: float
+    """KL(pi_ref || pi) at the end, in the same states; NaN if the run did not log it."""
     seconds: float
     """Of training."""
     success_area: float
@@ -58,7 +58,8 @@ def read_result(arm: str, seed: int, run: FinishedRun, extra_digits: int, before
         shorter_after,
         gain=100 * (longer_after - before[longer]),
         retention=100 * (shorter_after - before[shorter]),
-        kl=float(np.mean(run.progress.curve("objective/kl")[1][-LAST_ROLLOUTS:])),
+        kl=at_the_end(run.progress, "objective/kl"),
+        forward_kl=at_the_end(run.progress, "objective/forward_kl"),
         seconds=run.results["seconds"],
         **learning_speed(run.progress.rollouts)._asdict(),
     )

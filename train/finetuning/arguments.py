@@ -35,6 +35,8 @@ class PPOArgs:
     """1 / 0, or 1 / -1 (signed)."""
     total_timesteps: int = 1_000_000
     """Completion tokens to train on."""
+    total_episodes: int | None = None
+    """Training also ends with the rollout that reaches so many episodes; None for as many as the tokens allow."""
     n_envs: int = 64
     """Lanes of the vector environment."""
     n_samples_per_problem: int = 1

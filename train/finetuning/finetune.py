@@ -106,10 +106,16 @@ def resumed_agent(args: PPOArgs, folder: Path) -> PrioritizedKLPPO | None:
         if agent.n_envs != args.n_envs:
             raise ValueError(f"n_envs must be that of the run, {agent.n_envs}, but its run.json has {args.n_envs}: put it back")
         end = folder / AGENT
-        if agent.num_timesteps < args.total_timesteps and end.is_file():  # a finished run is extended
+        if not is_trained(agent, args) and end.is_file():  # a finished run is extended
             Checkpoints(folder, ".zip").adopt(end, "agent", agent.num_timesteps)
         agent.set_env(task_of(args).make_env(), force_reset=False)
     return agent
+
+
+def is_trained(agent: PrioritizedKLPPO, args: PPOArgs) -> bool:
+    """Whether nothing is left to train."""
+    enough = args.total_episodes is not None and agent.episodes_done >= args.total_episodes
+    return enough or agent.num_timesteps >= args.total_timesteps
 
 
 def check(args: PPOArgs) -> None:
@@ -120,6 +126,8 @@ def check(args: PPOArgs) -> None:
     for name in ("eval_every", "eval_every_problems", "checkpoint_every", "keep_checkpoints", "total_timesteps"):
         at_least(name, getattr(args, name), 1, "pass a positive number")
     at_least("eval_problems", args.eval_problems, 0, "0 leaves the evaluations out")
+    if args.total_episodes is not None:
+        at_least("total_episodes", args.total_episodes, 1, "leave it out to train on as many as the tokens allow")
     above("adam_eps", args.adam_eps)
     between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
 
@@ -192,7 +200,7 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
     say(f"Run folder {run.folder}; watch it live: tensorboard --logdir {run.folder}", markup=False)
     try:
         with run.training(lambda: next(reversed(agents_of(run.folder)), None), lambda: rescue(agent)) as signals:
-            if agent.num_timesteps < args.total_timesteps:
+            if not is_trained(agent, args):
                 resumed = agent.training_state is not None
                 if resumed:
                     agent.resume()
@@ -201,6 +209,7 @@ def _train(agent: PrioritizedKLPPO, task: Task, args: PPOArgs, run: Run) -> None
                         args.total_timesteps - agent.num_timesteps,
                         callback=make_callbacks(agent, task, args, run, signals, advance),
                         reset_num_timesteps=not resumed,
+                        total_episodes=args.total_episodes,
                     )
                 save_agent(agent, run.folder / AGENT)
         after = measure()

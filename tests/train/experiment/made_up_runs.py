@@ -48,7 +48,7 @@ def write_to(store: Store, args: PPOArgs, longer: float, shorter: float, kl: lis
 def result(arm: str, seed: int, gain: float, retention: float = 0.0, kl: float = 1.0, area: float = 0.5) -> RunResult:
     """A run with such a gain and retention, in points."""
     after = 0.3 + gain / 100, 0.99 + retention / 100
-    return RunResult(arm, seed, 0.3, after[0], 0.99, after[1], gain, retention, kl, 360.0, area, 64.0 * (seed + 1))
+    return RunResult(arm, seed, 0.3, after[0], 0.99, after[1], gain, retention, kl, 2 * kl, 360.0, area, 64.0 * (seed + 1))
 
 
 def results_of(**arms: list[float | None]) -> dict[str, dict[int, RunResult]]:
