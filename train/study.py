@@ -17,8 +17,8 @@ from train.run.process import run_command
 @hinted
 @dataclass(frozen=True)
 class StudyArgs:
-    stage: tyro.conf.Positional[Literal["screening", "tuning", "test", "matched", "front"]]
-    """Which; each needs the one before."""
+    stage: tyro.conf.Positional[Literal["screening", "tuning", "test", "matched", "front", "report"]]
+    """Which; each needs the one before. The report trains nothing: it needs the test, and adds what else is finished."""
     methods: tuple[Literal["no KL", "uniform", "prioritized", "calibrated", "shuffled"], ...] = (
         "no KL",
         "uniform",
@@ -36,7 +36,7 @@ class StudyArgs:
     published: Path = Path("results/study/store")
     """More finished runs, only to be read."""
     output: Path = Path("results/study")
-    """The folder of the reports, one for each stage."""
+    """The folder of the report, with one more for each stage."""
 
 
 def main() -> None:
@@ -51,8 +51,13 @@ def main() -> None:
 
     store = Store(args.store, args.published)
     base = PPOArgs(pretrained=args.pretrained, total_episodes=EPISODES)
-    arms = arms_of(args.stage, base, args.methods, store)
     command = shlex.join(["python", "-m", "train.study", *(word for word in sys.argv[1:] if word != "--summarize")])
+    if args.stage == "report":
+        from train.experiment.study_report import report_study
+
+        report_study(base, args.methods, store, command, args.output, Console())
+        return
+    arms = arms_of(args.stage, base, args.methods, store)
     experiment = Experiment(f"Study: {args.stage}", command, arms, SEEDS[args.stage], store, args.output / args.stage)
     run_experiment(experiment, None if args.summarize else Runner.of(args.runner), Console())
 

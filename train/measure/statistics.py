@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 RESAMPLES = 10_000
 FEWEST_RUNS = 5
@@ -80,6 +80,25 @@ def t_mean(runs: ArrayLike) -> Estimate:
         return Estimate(value, math.nan, math.nan)
     half = float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
     return Estimate(value, value - half, value + half)
+
+
+def detectable(differences: ArrayLike, power: float = 0.8) -> float:
+    """The true mean that the two-sided paired t test at 0.05 finds so often, if differences spread as these do.
+
+    By the noncentral t distribution (Cohen 1988, section 2.2); findings of the wrong sign do not count.
+
+    :param differences: of paired runs, ``(n_runs,)``
+    :param power: in (0.05, 0.99)
+    :return: > 0, in their unit; NaN for fewer than :data:`FEWEST_RUNS`
+    """
+    sample = np.asarray(differences, dtype=np.float64)
+    if len(sample) < FEWEST_RUNS:
+        return math.nan
+    free = len(sample) - 1
+    bound = stats.t.ppf(0.975, free)
+
+    shift = optimize.brentq(lambda shift: stats.nct.sf(bound, free, shift) - power, 0, 10)
+    return float(shift * stats.sem(sample))
 
 
 def sign_flip_p(differences: ArrayLike, seed: int = 0) -> float:

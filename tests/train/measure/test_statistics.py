@@ -8,6 +8,7 @@ from train.measure import statistics
 from train.measure.statistics import (
     Estimate,
     bootstrap,
+    detectable,
     interquartile_mean,
     mean,
     paired_difference,
@@ -209,3 +210,18 @@ def test_coverage(monkeypatch, runs, coverage) -> None:
 def test_what_rounds_to_zero_has_no_minus_sign() -> None:
     assert f"{Estimate(-0.001, -0.004, 0.01):.2f}" == "0.00 [0.00, 0.01]"
     assert f"{Estimate(-0.04, -0.06, 0.0):+.1f}" == "+0.0 [-0.1, +0.0]"
+
+
+@pytest.mark.parametrize(("runs", "power"), [(10, 0.8), (30, 0.5)])
+def test_a_detectable_difference_is_found_so_often(runs: int, power: float) -> None:
+    """By simulation: SciPy's paired t test on 20,000 samples whose true mean is the detectable one."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=runs)
+    spread = noise / noise.std(ddof=1) * 3
+    difference = detectable(spread, power)
+    found = stats.ttest_1samp(rng.normal(difference, 3, (20_000, runs)), 0, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(power, abs=0.012)
+
+
+def test_nothing_is_detectable_with_few_runs() -> None:
+    assert np.isnan(detectable([1.0, 2.0, 3.0]))
