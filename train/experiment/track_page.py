@@ -67,7 +67,7 @@ def history(rows: Sequence[Row]) -> list[str]:
         if before:
             value, p = difference(row, before)
             gain = f"{value:+.1f} points, p = {p:.3f}"
-        lines.append(f"- {row.date[:10]}: {row.entry} by {row.by}, {row.score:.1f}% ({gain})")
+        lines.append(f"- {row.date[:10]}: {row.entry} by {row.by}, score {row.score:.1f} ({gain})")
     return lines
 
 
