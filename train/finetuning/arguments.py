@@ -89,8 +89,8 @@ class PPOArgs:
     """Episodes in which kl-target can change the coefficient by a factor e; at least n-episodes."""
     weighting: str = "prioritized"
     """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), none, calibrated, the controls
-    (shuffled, constant, inverted, oracle), other papers' (top-entropy, dual-token, covariance, probability-tilt, delight), or
-    your own TokenWeights, as module:name or file.py:name."""
+    (shuffled, constant, inverted, oracle), other papers' (top-entropy, dual-token, covariance, probability-tilt, delight, tip,
+    steer), or your own TokenWeights, as module:name or file.py:name."""
     certainty: Certainty = "negentropy"
     """How the reference's certainty is measured."""
     certainty_temperature: float = 1.0
