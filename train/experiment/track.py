@@ -26,7 +26,7 @@ from train.run.models import Model
 from train.run.own_code import OwnCode
 from train.run.run import RESULTS
 
-FREE = ("kl_coef", "kl_estimator", "kl_in", "kl_target", "kl_horizon")
+FREE = ("kl_coef", "kl_estimator", "kl_in", "kl_target", "kl_horizon", "clip_rule", "clip_range", "proximal_coef")
 """Arguments of ``train.ppo`` that an entry may set."""
 LONGEST_ENTRY = 60
 """Lines of an entry, so that a person reads it in a minute."""

@@ -11,6 +11,7 @@ from train.run.arguments import hinted
 # As in agents and addition_gym, whose import would take the time that --help should take
 Certainty = Literal["negentropy", "min_entropy", "max_prob"]
 KLEstimator = Literal["full", "k2", "k3", "rk3"]
+ClipRule = Literal["ppo", "dppo_binary", "dppo_tv"]
 Reward = Literal["binary", "signed"]
 Baseline = Literal["critic", "class", "rloo", "grpo", "grpo_no_std"]
 
@@ -62,7 +63,11 @@ class PPOArgs:
     gae_lambda: float = 1.0
     """Lambda of the critic's generalised advantage estimation."""
     clip_range: float = 0.2
-    """PPO's epsilon."""
+    """PPO's epsilon, or the threshold of another clip-rule."""
+    clip_rule: ClipRule = "ppo"
+    """Clip the ratio (ppo), or drop tokens whose probability (dppo_binary) or distribution (dppo_tv) has moved too far."""
+    proximal_coef: float = 0.0
+    """Coefficient of the squared log-ratio to the policy that sampled."""
     normalize_advantage: bool = True
     """Normalise advantages over all tokens of a rollout; GRPO's stay as they are."""
     ent_coef: float = 0.0

@@ -44,6 +44,8 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
         class_horizon=args.class_horizon,
         gae_lambda=args.gae_lambda,
         clip_range=args.clip_range,
+        clip_rule=args.clip_rule,
+        proximal_coef=args.proximal_coef,
         normalize_advantage=args.normalize_advantage,
         ent_coef=args.ent_coef,
         vf_coef=args.vf_coef,
