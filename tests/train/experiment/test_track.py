@@ -227,6 +227,8 @@ def test_track_1_does_not_change() -> None:
         baseline=None,  # that of the task
         class_horizon=64,
         clip_range=0.2,
+        clip_rule="ppo",
+        proximal_coef=0.0,
         normalize_advantage=True,
         ent_coef=0.0,
         max_grad_norm=0.5,
