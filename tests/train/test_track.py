@@ -41,7 +41,7 @@ def here(tmp_path, monkeypatch):
     """A working folder with a page and the entry of the documentation, which is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (block,) = python_blocks(ROOT / "docs" / "track.md")
+    *_, block = python_blocks(ROOT / "docs" / "track.md")
     (tmp_path / "my_margin.py").write_text(block)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "track.md").write_text(f"{BEGIN}\n{END}\n")
@@ -62,7 +62,7 @@ def test_a_stranger_gets_a_row(here, small, command, capsys) -> None:
     assert {"commit", "clean", "torch", "hardware"} <= row["made_by"].keys()
     page = (here / "docs/track.md").read_text()
     assert "[my_margin](../results/track/my_margin-ada-l.json)" in page
-    assert "No KL where the reference's favourite token is barely ahead of the second." in page
+    assert "Less KL where the reference's favourite token is barely ahead of the second." in page
     assert (here / "results/track/curves.png").is_file()
     assert "my_margin" in capsys.readouterr().out
 
