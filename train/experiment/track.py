@@ -1,7 +1,6 @@
 """The track of ``docs/track.md``: its rules, what an entry is, and what its runs found."""
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,8 @@ FREE = ("kl_coef", "kl_estimator", "kl_in", "kl_target", "kl_horizon", "clip_rul
 """Arguments of ``train.ppo`` that an entry may set."""
 LONGEST_ENTRY = 60
 """Lines of an entry, so that a person reads it in a minute."""
+MEASURES = ("seed", "success_area", "gain", "retention", "kl", "forward_kl", "seconds")
+"""What a row says of each run; see :class:`train.experiment.results.RunResult`."""
 WORST_RETENTION = -3.0
 """Percentage points; the lower end of an entry's 95% interval must reach it."""
 RECORD_P = 0.01
@@ -102,16 +103,14 @@ class Row:
     settings: Mapping[str, Any]
     source: str
     """The file."""
-    digest: str
-    """SHA-256 of the source."""
     by: str
     """Who ran it."""
     date: str
     """When its runs were done, in UTC."""
-    made_by: Mapping[str, Any]
-    """:func:`train.run.provenance.provenance` of its runs."""
+    made_by: Sequence[Mapping[str, Any]]
+    """:func:`train.run.provenance.provenance` of its runs, each once."""
     runs: Sequence[Mapping[str, Any]]
-    """What each found, by seed: as in ``runs.csv`` of an experiment, and its ``curve``."""
+    """Of each seed its :data:`MEASURES`, and the ``curve`` of its sampled success."""
 
     @property
     def score(self) -> Estimate:
@@ -135,14 +134,15 @@ class Row:
 
     @property
     def commit(self) -> str:
-        """Of this project, in short."""
-        commit = self.made_by.get("commit")
-        return "unknown" if commit is None else f"{commit[:7]}{'' if self.made_by['clean'] else ', changed'}"
+        """Of this project, in short; several if the runs were made by several."""
+        said = [(made["commit"] or "unknown")[:7] + (", changed" if made["clean"] is False else "") for made in self.made_by]
+        return " and ".join(dict.fromkeys(said))
 
     @property
     def file(self) -> str:
         """The name of its JSON file: of one entry there is one of each person."""
-        return f"{self.entry}-{re.sub(r'[^a-z0-9]+', '-', self.by.lower()).strip('-')}.json"
+        person = re.sub(r"\W+", "-", self.by.lower()).strip("-")
+        return f"{self.entry}-{person}.json"
 
 
 class Difference(NamedTuple):
@@ -181,8 +181,8 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def uniform_of(rows: Sequence[Row]) -> Row | None:
-    """The row that all others are compared with."""
-    return next((row for row in rows if row.entry == "uniform"), None)
+    """The row that all others are compared with, the oldest of its entry."""
+    return min((row for row in rows if row.entry == "uniform"), key=lambda row: row.date, default=None)
 
 
 def read_rows(folder: Path, version: str) -> list[Row]:
@@ -222,7 +222,7 @@ def make_row(entry: Entry, rules: Rules, store: Store, runner: Runner, by: str, 
     make_agent(args[0])  # whatever is wrong with the settings shows before runs are made
     if failed := runner.run_missing(store, args, console):
         raise SystemExit(f"{len(failed)} runs failed; the same command tries them again")
-    results, ended = [], 0.0
+    results, made_by, ended = [], [], 0.0
     for each in args:
         run = store.get(each)
         assert run is not None
@@ -230,16 +230,14 @@ def make_row(entry: Entry, rules: Rules, store: Store, runner: Runner, by: str, 
         result = read_result(entry.name, each.seed, run, each.extra_digits, store.before(each))
         logged = [row for row in run.progress.rollouts if SAMPLED in row]
         curve = {"episodes": [row[EPISODES] for row in logged], "success": [row[SAMPLED] for row in logged]}
-        results.append({**result.__dict__, "curve": curve})
-        made_by = run.record["sessions"][-1]
-    source = entry.path.read_text(encoding="utf-8")
+        results.append({**{name: getattr(result, name) for name in MEASURES}, "curve": curve})
+        made_by += [session for session in run.record["sessions"] if session not in made_by]
     return Row(
         track=rules.version,
         entry=entry.name,
         says=entry.says,
         settings=entry.settings,
-        source=source,
-        digest=hashlib.sha256(source.encode()).hexdigest(),
+        source=entry.path.read_text(encoding="utf-8"),
         by=by,
         date=datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
         made_by=made_by,

@@ -41,8 +41,8 @@ def row(entry: str, areas, day: int = 1, retention=(0.0,), by: str = "Ada L.", *
         }
         for index, (seed, area) in enumerate(zip(SEEDS, areas, strict=False))
     ]
-    made_by = {"commit": "abcdef0123", "clean": True}
-    made = dict(track="track-1", entry=entry, says=f"It is {entry}.", settings={}, source="", digest="", by=by)
+    made_by = [{"commit": "abcdef0123", "clean": True}]
+    made = dict(track="track-1", entry=entry, says=f"It is {entry}.", settings={}, source="", by=by)
     return Row(**{**made, "date": f"2026-12-{day:02}T00:00:00+00:00", "made_by": made_by, "runs": runs, **fields})
 
 
@@ -116,6 +116,16 @@ def test_rows_come_back_as_they_were_written(tmp_path) -> None:
     assert written["minus_record"]["value"] == pytest.approx(1)
     assert written["minus_uniform"]["value"] == pytest.approx(11)
     assert written["minus_uniform"]["p"] == 2 / 2**10
+
+
+def test_a_row_names_every_commit_that_made_it() -> None:
+    made_by = [
+        {"commit": "abcdef0123", "clean": True, "threads": 1},
+        {"commit": "abcdef0123", "clean": True, "threads": 2},
+        {"commit": "0123456789", "clean": False},
+        {"commit": None, "clean": None},
+    ]
+    assert row("a", FLAT, made_by=made_by).commit == "abcdef0 and 0123456, changed and unknown"
 
 
 def test_the_page_says_what_the_rows_say(tmp_path) -> None:
