@@ -35,14 +35,16 @@ def main() -> None:
 
     from train.experiment.runner import Runner
     from train.experiment.store import Store
-    from train.experiment.track import Entry, Rules, make_row, read_rows, write_row
+    from train.experiment.track import Entry, Rules, make_row, read_rows, verdict, write_row
     from train.experiment.track_page import CURVES, HEADER, cells, draw_curves, write_page
     from train.measure.tables import rich_table
 
     rules, console = Rules(), Console()
     for entry in [Entry.read(path) for path in args.entries]:  # all are read before any is run
         row = make_row(entry, rules, Store(args.store), Runner.of(args.runner), args.by, console)
-        console.print(f"Wrote {write_row(row, read_rows(args.rows, rules.version), args.rows)}", highlight=False)
+        rows = read_rows(args.rows, rules.version)
+        written = write_row(row, rows, args.rows)
+        console.print(f"{verdict(row, rows)}\nWrote {written}", highlight=False, markup=False, soft_wrap=True)
     rows = read_rows(args.rows, rules.version)
     if rows:
         draw_curves(rows, args.rows / CURVES)

@@ -192,12 +192,30 @@ def read_rows(folder: Path, version: str) -> list[Row]:
     return [Row(**{name: row[name] for name in names}) for row in found if row["track"] == version]
 
 
+def record_to_beat(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The record among all other rows."""
+    return next(reversed(records([other for other in rows if other.file != row.file])), None)
+
+
+def verdict(row: Row, rows: Sequence[Row]) -> str:
+    """How a row did against the record, in a sentence."""
+    record = record_to_beat(row, rows)
+    parts = [f"{row.entry}: score {row.score:.1f}"]
+    if record:
+        value, p = difference(row, record)
+        parts.append(f"{value:+.1f} points to the record ({record.entry} by {record.by}), p = {p:.3f}")
+    if not row.keeps:
+        parts.append(f"no rank, since it may lose too much of what was known ({row.retention:+.1f} points)")
+    elif record is None or beats(row, record):
+        parts.append("a new record")
+    return ", ".join(parts)
+
+
 def write_row(row: Row, rows: Sequence[Row], folder: Path) -> Path:
     """Write a row, with what follows from it and from the rows that were there before."""
     others = [other for other in rows if other.file != row.file]
-    record = next(reversed(records(others)), None)
     found: dict[str, Any] = {name: vars(getattr(row, name)) for name in ("score", "retention", "forward_kl")}
-    for name, other in {"minus_record": record, "minus_uniform": uniform_of(others)}.items():
+    for name, other in {"minus_record": record_to_beat(row, rows), "minus_uniform": uniform_of(others)}.items():
         if other:
             value, p = difference(row, other)
             found[name] = {"entry": other.entry, **vars(value), "p": p}

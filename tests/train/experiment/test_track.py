@@ -12,7 +12,7 @@ from scipy import stats
 
 from tests.docs.pages import ROOT
 from tests.train.experiment.made_up_runs import result
-from train.experiment.track import Entry, Row, Rules, difference, ranked, read_rows, records, write_row
+from train.experiment.track import Entry, Row, Rules, difference, ranked, read_rows, records, verdict, write_row
 from train.experiment.track_page import BEGIN, END, cells, draw_curves, page_part, write_page
 from train.finetuning.finetune import make_agent
 from train.run.models import Model
@@ -80,6 +80,15 @@ def test_a_record_needs_p_below_one_in_a_hundred_and_what_was_known() -> None:
     assert difference(lucky, better).value.value > 0
     assert difference(lucky, better).p > 0.01
     assert [each.entry for each in records([forgetful, worse])] == ["worse"]
+
+
+def test_the_verdict() -> None:
+    uniform, better, forgetful = row("uniform", FLAT), row("better", [0.6] * 10, 2), row("forgetful", FLAT, 3, (-9.0,))
+    assert verdict(uniform, []) == verdict(uniform, [uniform]) == "uniform: score 50.0 [50.0, 50.0], a new record"
+    against = "points to the record (uniform by Ada L.), p ="
+    assert verdict(better, [uniform]) == f"better: score 60.0 [60.0, 60.0], +10.0 [+10.0, +10.0] {against} 0.002, a new record"
+    assert verdict(row("same", FLAT, 2), [uniform]) == f"same: score 50.0 [50.0, 50.0], +0.0 [+0.0, +0.0] {against} 1.000"
+    assert verdict(forgetful, [uniform]).endswith("may lose too much of what was known (-9.0 [-9.0, -9.0] points)")
 
 
 def test_retention_counts_by_its_lower_end() -> None:
