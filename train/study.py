@@ -20,8 +20,8 @@ Stage = Annotated[Literal["screening", "tuning", "test", "matched", "front", "re
 @dataclass(frozen=True)
 class StudyArgs:
     stage: tyro.conf.Positional[Stage]
-    """screening, tuning, test, matched or front, each of which needs the ones before; or report, which trains nothing, needs the
-    test, and adds what else is finished."""
+    """screening, tuning, test, matched or front, each of which needs the ones before; or report, which trains nothing, needs
+    the test, and adds what else is finished."""
     methods: tuple[Literal["no KL", "uniform", "prioritized", "calibrated", "shuffled"], ...] = (
         "no KL",
         "uniform",
