@@ -64,7 +64,7 @@ class ScratchpadAddEnv(gym.Env[Tokens, np.int64]):
     ## Episode End
     The episode terminates at the line break that ends the result line (the first line after the line ``</scratch>``), on
     the padding token, or when ``max_tokens`` are written. The budget is part of the task, so it terminates the episode;
-    ``truncated`` is always False.
+    ``truncated`` is always False. ``</scratch>`` with something else on its line closes nothing; the episode goes on.
 
     ## Information
     ``reset`` returns ``operands``. The last step of an episode returns
