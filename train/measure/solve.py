@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from addition_gym import PAD_TOKEN_ID, ScratchpadAddVectorEnv, encode, prompt, solution
-from addition_gym.episode import resolve_max_tokens
 from addition_gym.scratchpad import critical_tokens
+from addition_gym.tasks.addition import default_max_tokens
 from policies import GPT2Policy
 from train.run.meter import Advance, unseen
 
@@ -19,7 +19,7 @@ Problem = tuple[int, int]
 
 def budget(problems: Sequence[Problem]) -> int:
     """Tokens of prompt and completion together that :func:`solve` grants: those of the longest problem, and a margin."""
-    return resolve_max_tokens(None, max((len(str(operand)) for problem in problems for operand in problem), default=1))
+    return default_max_tokens(max((len(str(operand)) for problem in problems for operand in problem), default=1))
 
 
 def solve(

@@ -17,9 +17,9 @@ from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.checks import check_digits
-from addition_gym.episode import resolve_max_tokens
 from addition_gym.problems import ProblemSampler
 from addition_gym.scratchpad import longest_text
+from addition_gym.tasks.addition import default_max_tokens
 from agents.health import check_finite
 from policies.checks import at_least, between
 from policies.device import resolve_device
@@ -109,7 +109,7 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     torch.manual_seed(args.seed)
-    n_positions = resolve_max_tokens(None, args.longest_digits or args.digits + 3)
+    n_positions = default_max_tokens(args.longest_digits or args.digits + 3)
     config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
     model = build_gpt2(config).to(args.device)
     started = time.perf_counter()

@@ -14,7 +14,8 @@ from huggingface_hub.errors import HFValidationError
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.checks import check_digits
-from addition_gym.episode import resolve_max_tokens, token_space
+from addition_gym.episode import token_space
+from addition_gym.tasks.addition import default_max_tokens
 from agents.agent_file import load_agent_policy
 from policies import GPT2Policy
 from policies.device import resolve_device
@@ -136,7 +137,7 @@ class Model:
         """
         place = torch.device(resolve_device(device))
         # Any length does, since evaluation brings its own
-        observation_space, action_space = token_space(resolve_max_tokens(None, 1)), spaces.Discrete(VOCAB_SIZE)
+        observation_space, action_space = token_space(default_max_tokens(1)), spaces.Discrete(VOCAB_SIZE)
         if self.is_agent:
             policy = load_agent_policy(self.path, observation_space, action_space)
         else:
