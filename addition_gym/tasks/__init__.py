@@ -7,9 +7,10 @@ import gymnasium as gym
 
 from addition_gym.checks import one_of
 from addition_gym.tasks.addition import Addition
+from addition_gym.tasks.parity import MixedParity
 from addition_gym.tasks.task import Task
 
-__all__ = ["TASKS", "Task", "make_task", "register"]
+__all__ = ["TASKS", "MixedParity", "Task", "make_task", "register"]
 
 TASKS: dict[str, type[Task]] = {"ScratchpadAdd-v0": Addition}
 
@@ -46,3 +47,6 @@ def make_task(task: Task | str, arguments: dict[str, Any]) -> Task:
             "remove it"
         )
     return TASKS[task](**arguments) if isinstance(task, str) else task
+
+
+register("MixedParity-v0", MixedParity)

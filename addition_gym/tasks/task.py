@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from addition_gym.checks import one_of, whole
+from addition_gym.checks import one_of, shown, whole
 from addition_gym.problems import Split, split_of_text
 from addition_gym.vocabulary import Vocabulary
 
@@ -17,7 +17,6 @@ Sizes = Literal["identical", "up_to", "mixture"]
 MAX_TOKENS_MARGIN = 16
 """How many tokens the default budget leaves beyond the longest solution."""
 
-MAX_SIZE = 1000
 MAX_TRIES = 10_000
 """So many problems are drawn in search of one of a split."""
 
@@ -52,6 +51,8 @@ class Task(ABC):
     problem_key: ClassVar[str] = "problem"
     """What a problem is called in ``reset(options=...)`` and in ``info``."""
     distributions: ClassVar[tuple[str, ...]] = get_args(Sizes)
+    max_size: ClassVar[int] = 1000
+    """The largest problems that there are."""
 
     size: int
     distribution: str = "mixture"
@@ -59,10 +60,10 @@ class Task(ABC):
     split: Split = "all"
 
     def __post_init__(self) -> None:
-        whole("size", self.size, 1, f"pass a size of problems, up to {MAX_SIZE}")
+        whole("size", self.size, 1, f"pass a size of problems, up to {self.max_size}")
         whole("pretrained_size", self.pretrained_size, 1, "pass the largest size of pre-training")
-        if self.size > MAX_SIZE:
-            raise ValueError(f"size must be at most {MAX_SIZE}, but it is more: lower it")
+        if self.size > self.max_size:
+            raise ValueError(f"size must be at most {self.max_size}, but it is {shown(self.size)}: lower it")
         one_of("distribution", self.distribution, self.distributions)
         one_of("split", self.split, get_args(Split))
         if self.distribution == "mixture" and self.pretrained_size >= self.size:
@@ -112,6 +113,11 @@ class Task(ABC):
             if self.split in ("all", split_of_text(self.key(problem))):
                 return problem
         raise ValueError(f"split must have a problem of size {self.size}, but {self.split!r} seems to have none: raise size")
+
+    @property
+    def pretraining(self) -> Self:
+        """What pre-training draws its examples from: by default the problems up to N."""
+        return replace(self, size=self.pretrained_size, distribution="up_to", split="train")
 
     def demonstration(self, problem: Any, rng: np.random.Generator) -> str:
         """A completion to learn from in pre-training; the solution, unless the task shows other ones too."""
