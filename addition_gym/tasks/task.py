@@ -123,6 +123,10 @@ class Task(ABC):
         """A completion to learn from in pre-training; the solution, unless the task shows other ones too."""
         return self.solution(problem)
 
+    def example(self, problem: Any, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Tokens of the prompt and of a demonstration."""
+        return self.vocabulary.encode(self.prompt(problem)), self.vocabulary.encode(self.demonstration(problem, rng))
+
     def key(self, problem: Any) -> str:
         """The text that decides about the split."""
         return self.prompt(problem)
