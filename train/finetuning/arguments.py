@@ -3,7 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from train.measure.choices import HeldOut
 from train.run.arguments import hinted
@@ -27,9 +29,11 @@ class PPOArgs:
     """The bundled model (tiny), or a folder in Hugging Face format."""
     pretrained_digits: int | None = None
     """N; by default what the folder says."""
-    env: str = ADDITION
-    """Where to train: scratchpad addition, or a token-level environment of your own that a module or a file registers with
-    Gymnasium, as module:id or file.py:id."""
+    env: Annotated[str, tyro.conf.arg(aliases=["--task"])] = ADDITION
+    """Where to train: scratchpad addition, another task of addition_gym such as MixedParity-v0, or a token-level environment of
+    your own that a module or a file registers with Gymnasium, as module:id or file.py:id."""
+    task_arguments: tuple[str, ...] = ()
+    """Arguments of a task other than addition, as name=value, such as size=12; others are those that the model was made for."""
     extra_digits: int = 1
     """k: train on the paper's mixture of N+k digits."""
     reward: Reward = "binary"
