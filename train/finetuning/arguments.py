@@ -32,8 +32,8 @@ class PPOArgs:
     env: Annotated[str, tyro.conf.arg(aliases=["--task"])] = ADDITION
     """Where to train: scratchpad addition, another task of addition_gym such as MixedParity-v0, or a token-level environment of
     your own that a module or a file registers with Gymnasium, as module:id or file.py:id."""
-    task_arguments: tuple[str, ...] = ()
-    """Arguments of a task other than addition, as name=value, such as size=12; others are those that the model was made for."""
+    task_arguments: str = ""
+    """Arguments of a task other than addition, such as size=12,pretrained_size=6; others are those that the model was made for."""
     extra_digits: int = 1
     """k: train on the paper's mixture of N+k digits."""
     reward: Reward = "binary"

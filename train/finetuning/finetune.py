@@ -74,11 +74,12 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
     )
 
 
-def task_arguments(args: PPOArgs) -> tuple[str, ...]:
+def task_arguments(args: PPOArgs) -> str:
     """Those of the task: what the model was made for, and over it what the command line says."""
     if args.env == ADDITION or ":" in args.env:
         return args.task_arguments
-    return (*Model.find(args.pretrained).task_arguments(args.env), *args.task_arguments)
+    given = (Model.find(args.pretrained).task_arguments(args.env), args.task_arguments)
+    return ",".join(filter(None, given))
 
 
 def token_weights(args: PPOArgs) -> TokenWeights:

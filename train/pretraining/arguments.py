@@ -14,8 +14,8 @@ class PretrainArgs:
     """Where the other defaults come from."""
     task: str = "ScratchpadAdd-v0"
     """What the model is for: the id of a task of addition_gym."""
-    task_arguments: tuple[str, ...] = ()
-    """Arguments of a task other than addition, as name=value, such as size=12."""
+    task_arguments: str = ""
+    """Arguments of a task other than addition, such as size=12,pretrained_size=6."""
     digits: int = 5
     """N: operands have 1 to N digits, both lengths uniform."""
     n_layer: int = 3

@@ -1,7 +1,7 @@
 """A task of ``addition_gym`` as a command line names it: its id, and some of its arguments."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from addition_gym.tasks import TASKS, Task, make_task
@@ -10,17 +10,18 @@ from policies.checks import one_of
 ADDITION = "ScratchpadAdd-v0"
 
 
-def named_task(task_id: str, assignments: Sequence[str] = ()) -> Task:
+def named_task(task_id: str, assignments: str = "") -> Task:
     """The task, where it is to be fine-tuned on.
 
     :param task_id: such as ``"MixedParity-v0"``
-    :param assignments: arguments that are not the default ones, such as ``"size=12"``
+    :param assignments: arguments that are not the default ones, such as ``"size=12,pretrained_size=6"``; of two for the same name,
+        the last counts
     :raises ValueError: if there is no such task or argument, or a value breaks its constraint
     """
     one_of("task", task_id, list(TASKS))
     defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TASKS[task_id])}
     arguments = {}
-    for assignment in assignments:
+    for assignment in filter(None, assignments.split(",")):
         name, equals, value = assignment.partition("=")
         kind: Callable[[str], Any] = type(defaults.get(name))
         try:
@@ -29,7 +30,7 @@ def named_task(task_id: str, assignments: Sequence[str] = ()) -> Task:
             equals = ""
         if not equals or name not in defaults:
             raise ValueError(
-                f"task_arguments must be name=value, where name is one of {', '.join(defaults)}, but one is {assignment!r}: "
+                f"task_arguments must be name=value,... where a name is one of {', '.join(defaults)}, but one is {assignment!r}: "
                 "correct it"
             )
     return make_task(task_id, arguments)
