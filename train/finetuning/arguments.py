@@ -33,7 +33,8 @@ class PPOArgs:
     """Where to train: scratchpad addition, another task of addition_gym such as MixedParity-v0, or a token-level environment of
     your own that a module or a file registers with Gymnasium, as module:id or file.py:id."""
     task_arguments: str = ""
-    """Arguments of a task other than addition, such as size=12,pretrained_size=6; others are those that the model was made for."""
+    """Arguments of a task other than addition, such as size=12,pretrained_size=6; the rest is as the model was made for, or the
+    task's default."""
     extra_digits: int = 1
     """k: train on the paper's mixture of N+k digits."""
     reward: Reward = "binary"

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
 
+from addition_gym.tasks import TASKS
 from agents import PrioritizedKLPPO
 from agents.weighting import TokenWeights, named_weighting
 from policies.checks import above, at_least, between
@@ -76,7 +77,7 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
 
 def task_arguments(args: PPOArgs) -> str:
     """Those of the task: what the model was made for, and over it what the command line says."""
-    if args.env == ADDITION or ":" in args.env:
+    if args.env == ADDITION or args.env not in TASKS:
         return args.task_arguments
     given = (Model.find(args.pretrained).task_arguments(args.env), args.task_arguments)
     return ",".join(filter(None, given))

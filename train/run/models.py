@@ -59,9 +59,9 @@ class Model:
             path = path / AGENT
         if not ((path.suffix == ".zip" and path.is_file()) or (path / "config.json").is_file() or is_nanogpt(path)):
             raise ValueError(
-                "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, a saved agent (.zip), another "
-                f"bundled model ({', '.join(BUNDLED)}), or a model on the Hugging Face hub (owner/name), but {str(model)!r} is "
-                "none of these: check the path"
+                "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, a saved agent (.zip), "
+                f"another bundled model ({', '.join(BUNDLED)}), or a model on the Hugging Face hub (owner/name), but "
+                f"{str(model)!r} is none of these: check the path"
             )
         return cls(str(model), path)
 

@@ -14,7 +14,7 @@ def named_task(task_id: str, assignments: str = "") -> Task:
     """The task, where it is to be fine-tuned on.
 
     :param task_id: such as ``"MixedParity-v0"``
-    :param assignments: arguments that are not the default ones, such as ``"size=12,pretrained_size=6"``; of two for the same name,
+    :param assignments: arguments that are not the default ones, such as ``"size=12,pretrained_size=6"``; of two for one name
         the last counts
     :raises ValueError: if there is no such task or argument, or a value breaks its constraint
     """
@@ -30,7 +30,7 @@ def named_task(task_id: str, assignments: str = "") -> Task:
             equals = ""
         if not equals or name not in defaults:
             raise ValueError(
-                f"task_arguments must be name=value,... where a name is one of {', '.join(defaults)}, but one is {assignment!r}: "
-                "correct it"
+                f"task_arguments must be name=value,... where a name is one of {', '.join(defaults)}, but one is "
+                f"{assignment!r}: correct it"
             )
     return make_task(task_id, arguments)
