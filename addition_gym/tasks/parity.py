@@ -74,8 +74,8 @@ class MixedParity(Task):
     closing = "="
     max_size: ClassVar[int] = len(LETTERS)
 
-    size: int = 12
-    pretrained_size: int = 6
+    size: int = 16
+    pretrained_size: int = 10
     chain_share: float = 0.1
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.callbacks import CriticalTokenCallback, InspectorCallback, SampleCallback
 from train.measure.choices import HeldOut
 from train.measure.episodes import SUCCESS, play
-from train.measure.task_accuracy import HARDER, PRETRAINED, task_accuracies
+from train.measure.task_accuracy import HARDER, PRETRAINED, evaluate_task
 from train.run.meter import SILENT, meter
 from train.run.models import Model
 from train.run.named_task import named_task
@@ -115,7 +115,8 @@ class NamedTask:
         return TokenVectorEnv(self.args.n_envs, task, self.args.reward, n_samples_per_problem=n_samples)
 
     def measure(self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT) -> list[Accuracy]:
-        return task_accuracies(agent.policy, self.task, n_problems, console=console, split=split)
+        found = evaluate_task(agent.policy, self.task, n_problems, console=console, split=split)
+        return [evaluation.accuracy for evaluation in found]
 
     def callbacks(self) -> Sequence[BaseCallback]:
         return []

@@ -25,7 +25,7 @@ from policies.device import resolve_device
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
 from policies.model_files import save_gpt2
 from train.measure.accuracy import accuracies, accuracy_table
-from train.measure.task_accuracy import task_accuracies
+from train.measure.task_accuracy import evaluate_task
 from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.pretraining.checkpoint import Checkpoint
 from train.pretraining.data import packed_blocks
@@ -261,7 +261,8 @@ def train(args: PretrainArgs, console: Console) -> Path:
         if args.task == ADDITION:
             found = accuracies(policy, args.digits, args.eval_problems, args.seed, console=console)
         else:
-            found = task_accuracies(policy, task_of(args), args.eval_problems, args.seed, console=console)
+            evaluations = evaluate_task(policy, task_of(args), args.eval_problems, args.seed, console=console)
+            found = [evaluation.accuracy for evaluation in evaluations]
         console.print(accuracy_table(f"Accuracy on {args.eval_problems} test problems, greedy", {"pre-trained": found}))
         run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
     console.print(f"The model is in {model}; fine-tune it with", markup=False)

@@ -83,10 +83,10 @@ def test_the_share_of_chains_is_a_dial_for_long_strings_only(share):
     chains = {True: [], False: []}
     for _ in range(4000):
         problem = task.sample(rng)
-        chains[len(problem) > 6].append(task.demonstration(problem, rng).startswith(">"))
+        chains[len(problem) > 10].append(task.demonstration(problem, rng).startswith(">"))
     assert all(chains[False])
     assert np.mean(chains[True]) == pytest.approx(share, abs=0.04)
-    assert {len(task.sample(rng)) for _ in range(500)} == set(range(1, 13))
+    assert {len(task.sample(rng)) for _ in range(500)} == set(range(1, 17))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
