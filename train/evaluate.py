@@ -17,6 +17,11 @@ class EvaluateArgs:
     model: str = "tiny"
     """The bundled model (tiny), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on the
     Hugging Face hub (owner/name)."""
+    task: str | None = None
+    """The id of the model's task, or one of your own, as module:id or file.py:id; by default what the model's folder or the
+    agent's run folder says, or addition."""
+    task_arguments: str = ""
+    """Arguments of a task that is named, such as size=12,pretrained_size=6."""
     pretrained_digits: int | None = None
     """N; by default what the model's folder or the agent's run folder says."""
     distributions: tuple[Distribution, ...] = ("mixture", "identical", "varying")
@@ -50,6 +55,7 @@ def main() -> None:
     from train.run.files import check_output
     from train.run.meter import meter
     from train.run.models import Model
+    from train.run.named_task import named_task
 
     check_n_problems(args.n_problems)
     at_least("n_samples", args.n_samples, 1, "pass a number of completions of each problem")
@@ -60,14 +66,14 @@ def main() -> None:
     model, console = Model.find(args.model), Console()
     sampled = args.sampled or args.n_samples > 1
     decoding = "sampled" if sampled else "greedy"
-    if task := model.task:
+    if task := model.task if args.task is None else named_task(args.task, args.task_arguments):
         for name in ("pretrained_digits", "distributions"):
             if getattr(args, name) != getattr(EvaluateArgs(), name):
                 raise ValueError(
                     f"{name} must not be given for a model of {type(task).__name__}, since only addition has it: leave it out"
                 )
         found = evaluate_task(
-            model.load(args.device), task, args.n_problems, args.seed, args.n_samples, not sampled, console, args.split
+            model.load(args.device, task), task, args.n_problems, args.seed, args.n_samples, not sampled, console, args.split
         )
         name = type(task).__name__
         title = f"{name}: accuracy on {args.n_problems} {args.split} problems, {decoding}, N = {task.pretrained_size}"

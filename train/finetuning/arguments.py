@@ -30,8 +30,8 @@ class PPOArgs:
     pretrained_digits: int | None = None
     """N; by default what the folder says."""
     env: Annotated[str, tyro.conf.arg(aliases=["--task"])] = ADDITION
-    """Where to train: scratchpad addition, another task of addition_gym such as MixedParity-v0, or a token-level environment of
-    your own that a module or a file registers with Gymnasium, as module:id or file.py:id."""
+    """Where to train: scratchpad addition, another task such as MixedParity-v0, or a task or a token-level environment of your
+    own that a module or a file registers, as module:id or file.py:id."""
     task_arguments: str = ""
     """Arguments of a task other than addition, such as size=12,pretrained_size=6; the rest is as the model was made for, or the
     task's default."""

@@ -21,6 +21,7 @@ from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents
 from train.run.logger import run_logger
 from train.run.meter import Advance, duration, meter
 from train.run.models import Model
+from train.run.named_task import registered_name
 from train.run.own_code import OwnCode
 from train.run.process import StopSignals
 from train.run.run import Run, read_record
@@ -77,7 +78,7 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
 
 def task_arguments(args: PPOArgs) -> str:
     """Those of the task: what the model was made for, and over it what the command line says."""
-    if args.env == ADDITION or args.env not in TASKS:
+    if args.env == ADDITION or registered_name("env", args.env) not in TASKS:
         return args.task_arguments
     given = (Model.find(args.pretrained).task_arguments(args.env), args.task_arguments)
     return ",".join(filter(None, given))

@@ -22,7 +22,7 @@ from train.measure.episodes import SUCCESS, play
 from train.measure.task_accuracy import HARDER, PRETRAINED, evaluate_task
 from train.run.meter import SILENT, meter
 from train.run.models import Model
-from train.run.named_task import named_task
+from train.run.named_task import named_task, registered_name
 from train.run.own_code import OwnCode
 
 OF_ADDITION = ["pretrained_digits", "extra_digits"]
@@ -170,7 +170,7 @@ def task_of(args: PPOArgs) -> Task:
     kind: type[Addition | NamedTask | OwnTask]
     if args.env == ADDITION:
         kind, others = Addition, ["task_arguments"]
-    elif args.env in TASKS:
+    elif registered_name("env", args.env) in TASKS:
         kind, others = NamedTask, OF_ADDITION
     else:
         kind, others = OwnTask, [*OF_ADDITION, "task_arguments", "reward", "n_samples_per_problem"]

@@ -36,6 +36,7 @@ from train.run.files import write_json
 from train.run.meter import Advance, meter, unseen
 from train.run.models import PRETRAINING, Model
 from train.run.named_task import named_task
+from train.run.own_code import OwnCode
 from train.run.process import StopSignals
 from train.run.provenance import provenance
 from train.run.run import Run
@@ -252,12 +253,13 @@ def train(args: PretrainArgs, console: Console) -> Path:
     """
     check(args)
     args = dataclasses.replace(args, device=resolve_device(args.device))
-    with Run.start("pretrain", args, PRESETS, console) as run:
+    sources = {OwnCode.find("task", args.task).source} if ":" in args.task else set()
+    with Run.start("pretrain", args, PRESETS, console, sources=sources) as run:
         model = run.folder / MODEL
         if not (model / PRETRAINING).is_file():
             with run.training(Checkpoints(run.folder, ".pt").newest) as signals:
                 pretrain(args, run, signals)
-        policy = Model.find(model).load(args.device)
+        policy = Model.find(model).load(args.device, task_of(args))
         if args.task == ADDITION:
             found = accuracies(policy, args.digits, args.eval_problems, args.seed, console=console)
         else:
@@ -266,8 +268,7 @@ def train(args: PretrainArgs, console: Console) -> Path:
         console.print(accuracy_table(f"Accuracy on {args.eval_problems} test problems, greedy", {"pre-trained": found}))
         run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
     console.print(f"The model is in {model}; fine-tune it with", markup=False)
-    command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}" + (
-        "" if args.task == ADDITION else f" --task {args.task}"
-    )
+    named = "" if args.task == ADDITION else f" --task {shlex.quote(args.task)}"
+    command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}{named}"
     console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
     return run.folder

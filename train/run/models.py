@@ -152,15 +152,17 @@ class Model:
         """
         return _digest(self.folder)
 
-    def load(self, device: str = "cpu") -> GPT2Policy:
+    def load(self, device: str = "cpu", task: Task | None = None) -> GPT2Policy:
         """Its policy. It may come from a stranger: no code in it is run.
 
         :param device: where to put it
+        :param task: by default :attr:`task`, or addition
         :raises ValueError: if there is no such device, or the model is damaged or a nanoGPT checkpoint
         """
         place = torch.device(resolve_device(device))
         # Any length does, since evaluation brings its own
-        vocab_size = VOCAB_SIZE if self.task is None else self.task.vocabulary.size
+        task = task or self.task
+        vocab_size = VOCAB_SIZE if task is None else task.vocabulary.size
         observation_space = token_space(MAX_TOKENS_MARGIN, vocab_size)
         action_space = spaces.Discrete(vocab_size)
         if self.is_agent:
