@@ -1,6 +1,6 @@
 """``MixedParity-v0``: the parity of a bit string, answered at once or after a chain of thought."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import xor
@@ -22,7 +22,8 @@ class MixedParity(Task):
     ## Description
     The prompt numbers the bits with letters, such as ``a0b1c1d0:`` for the string 0110. The model may answer at
     once, ``=0``, which is little better than guessing where strings are long. Or it may write a chain of thought first,
-    ``>a0b1c0d0=0``: bit by bit, the parity so far. Each step of it is easy, since a letter says where to look.
+    ``>a00b11c10d00=0``: each letter with its bit and the parity so far. Each step of it is easy, since a letter says where to
+    look.
 
     Pre-training shows both. Strings of up to N bits always come with their chain, longer ones only in a share ``chain_share``
     of the examples, and otherwise with nothing but the right answer. So the reference answers long strings at once, and
@@ -39,7 +40,7 @@ class MixedParity(Task):
 
     ## Starting State
     The prompt of a string whose length is drawn from ``distribution``; all strings of a length are equally
-    likely. ``reset(options={"problem": "0110"})`` sets the string instead, and ``{"problem": "0110", "completion": ">a0"}``
+    likely. ``reset(options={"problem": "0110"})`` sets the string instead, and ``{"problem": "0110", "completion": ">a00"}``
     starts in the middle of its chain.
 
     ## Rewards
@@ -107,7 +108,7 @@ class MixedParity(Task):
         return _numbered(problem) + ":"
 
     def solution(self, problem: str) -> str:
-        return ">" + _numbered(accumulate(map(int, problem), xor)) + self.at_once(problem)
+        return ">" + _steps(problem) + self.at_once(problem)
 
     def at_once(self, problem: str) -> str:
         """The completion that answers without a chain."""
@@ -132,16 +133,26 @@ class MixedParity(Task):
         if not colon or set(bits) - set("01") or numbered != _numbered(bits) or self.answer(completion) is not None:
             return ""
         chain, equals, _ = completion.partition("=")
-        done = len(chain[1:]) // 2
-        last = chain[2 * done : 2 * done + 1]
-        parities = list(accumulate(map(int, bits[done:]), xor, initial=int(last == "1")))
-        if equals:  # a chain that was closed too early is taken at its word
-            likely = f"{chain}={parities[0] if chain else parities[-1]}\n"
+        done = len(chain[1:]) // 3
+        written, pending = chain[1 : 3 * done + 1], chain[3 * done + 1 :]
+        parity = int(written[-1:] == "1")
+        left = bits[done:] if len(pending) < 2 or done >= len(bits) else str(int(pending[1] == "1")) + bits[done + 1 :]
+        if equals and chain:  # a chain that was closed too early is taken at its word
+            likely = f"{chain}={parity}\n"
+        elif equals:
+            likely = self.at_once(bits)
         else:
-            likely = f">{chain[1 : 2 * done + 1]}{_numbered(parities[1:], done)}={parities[-1]}\n"
+            likely = f">{written}{_steps(left, done, parity)}={(parity + left.count('1')) % 2}\n"
         return likely[len(completion) :] or "\n"
 
 
-def _numbered(bits: Iterable[object], start: int = 0) -> str:
-    """Each bit behind its letter. :param start: the place of the first in the string"""
-    return "".join(f"{letter}{bit}" for letter, bit in zip(LETTERS[start:], bits, strict=False))
+def _numbered(bits: str) -> str:
+    return "".join(letter + bit for letter, bit in zip(LETTERS, bits, strict=False))
+
+
+def _steps(bits: str, start: int = 0, parity: int = 0) -> str:
+    """The steps of a chain: letter, bit and parity. :param start: how many are done, which have led to a parity"""
+    parities = accumulate(map(int, bits), xor, initial=parity)
+    next(parities)
+    steps = zip(LETTERS[start:], bits, parities, strict=False)
+    return "".join(f"{letter}{bit}{so_far}" for letter, bit, so_far in steps)
