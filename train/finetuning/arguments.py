@@ -23,8 +23,8 @@ ADDITION = "ScratchpadAdd-v0"
 @hinted
 @dataclass(frozen=True)
 class PPOArgs:
-    preset: Literal["tiny", "paper", "official"] = "tiny"
-    """Where the other defaults come from: ours, the paper's text, or the authors' code."""
+    preset: Literal["tiny", "parity", "paper", "official"] = "tiny"
+    """Where the other defaults come from: ours for addition or another task, the paper's text, or the authors' code."""
     pretrained: str = "tiny"
     """The bundled model (tiny), or a folder in Hugging Face format."""
     pretrained_digits: int | None = None
@@ -182,6 +182,7 @@ _PAPER = PPOArgs(
 
 PRESETS = {
     "tiny": PPOArgs(),
+    "parity": PPOArgs(preset="parity", pretrained="parity", env="MixedParity-v0", total_timesteps=100_000),
     "paper": _PAPER,
     "official": dataclasses.replace(
         _PAPER,
