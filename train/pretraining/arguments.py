@@ -13,9 +13,10 @@ class PretrainArgs:
     preset: Literal["tiny", "paper"] = "tiny"
     """Where the other defaults come from."""
     task: str = "ScratchpadAdd-v0"
-    """What the model is for: the id of a task of addition_gym."""
-    task_arguments: tuple[str, ...] = ()
-    """Arguments of a task other than addition, as name=value, such as size=12."""
+    """What the model is for: the id of a task, or one of your own that a module or a file registers, as module:id or
+    file.py:id."""
+    task_arguments: str = ""
+    """Arguments of a task other than addition, such as size=12,pretrained_size=6."""
     digits: int = 5
     """N: operands have 1 to N digits, both lengths uniform."""
     n_layer: int = 3
