@@ -67,8 +67,7 @@ class PermutationTrack(Task):
     - ``reward``, ``max_tokens``, ``render_mode``: see :class:`addition_gym.env.TokenEnv`
 
     ## References
-    - arXiv:2511.07378 and arXiv:2606.18164 have models track permutations; here the state is written down at every step, and
-      what fails is the length
+    - arXiv:2511.07378 and arXiv:2606.18164: models that track permutations, without writing the state down
 
     ## Version History
     * v0: initial version
