@@ -1,7 +1,8 @@
 import pytest
 
 from addition_gym import solution
-from train.finetuning.arguments import PRESETS
+from addition_gym.tasks import TASKS
+from train.finetuning.arguments import ADDITION, PRESETS
 from train.pretraining.arguments import PRESETS as PRETRAIN_PRESETS
 
 
@@ -12,7 +13,10 @@ def test_presets_can_learn(preset: str) -> None:
     With one step for 50 episodes, and a million tokens, those of ``paper`` and ``official`` could move it by 3e-5.
     """
     args = PRESETS[preset]
-    digits = PRETRAIN_PRESETS["tiny" if preset == "tiny" else "paper"].digits
-    longest = int("9" * (digits + args.extra_digits))
-    episodes = args.total_timesteps / len(solution(longest, longest))
+    if args.env == ADDITION:
+        longest = int("9" * (PRETRAIN_PRESETS["tiny" if preset == "tiny" else "paper"].digits + args.extra_digits))
+        length = len(solution(longest, longest))
+    else:
+        length = TASKS[args.env]().longest_text
+    episodes = args.total_timesteps / length
     assert args.learning_rate * args.n_epochs * episodes / args.batch_size > 0.01
