@@ -310,6 +310,57 @@ def test_half_the_blocks_of_the_second_stage_start_at_the_origin(monkeypatch, tm
     assert len(starts.unique()) > 10
 
 
+def test_a_share_of_the_blocks_of_the_first_stage_starts_at_the_origin(monkeypatch, tmp_path) -> None:
+    starts = torch.cat(positions_seen(monkeypatch, tmp_path, steps=100, origin_share=0.8))[:, 0]
+    assert 0.7 < (starts == 0).float().mean() < 0.9
+
+
+def test_ends_with_the_moving_average_of_the_weights(monkeypatch, tmp_path) -> None:
+    """Against a loop over the weights after each step."""
+    before = []
+    loss = pretraining.next_token_loss
+
+    def spy(model, *inputs):
+        before.append(weights(model))
+        return loss(model, *inputs)
+
+    monkeypatch.setattr(pretraining, "next_token_loss", spy)
+    last = trained_weights(tmp_path / "last", steps=4)
+    after = [*before[1:], last]
+    found = trained_weights(tmp_path / "average", steps=4, average_decay=0.75)
+    for name, average in found.items():
+        expected = after[0][name]
+        for each in after[1:]:
+            expected = 0.75 * expected + 0.25 * each[name]
+        np.testing.assert_allclose(average, expected, rtol=1e-5, atol=1e-7)
+    assert not same_weights(found, last)
+
+
+def test_starts_from_the_weights_of_a_model_with_fewer_positions(run, tmp_path) -> None:
+    still = dict(learning_rate=0.0, muon_learning_rate=0.0, seed=3, longest_digits=3)
+    fresh = trained_weights(tmp_path / "fresh", **still)
+    found = trained_weights(tmp_path / "found", **still, pretrained=str(run / "model"))
+    given, table = weights(hugging_face(run / "model")), "transformer.wpe.weight"
+    known = len(given[table])
+    assert known == budget(2) < len(found[table]) == budget(3)
+    np.testing.assert_array_equal(found[table][known:], fresh[table][known:])
+    assert same_weights({**found, table: found[table][:known]}, given)
+
+
+def test_draws_operands_from_the_distribution(monkeypatch, tmp_path) -> None:
+    seen = []
+    sample = pretraining.ProblemSampler.sample
+
+    def spy(sampler, rng):
+        seen.append(sampler.distribution)
+        return sample(sampler, rng)
+
+    monkeypatch.setattr(pretraining.ProblemSampler, "sample", spy)
+    monkeypatch.setattr(pretraining, "accuracies", lambda *_, **__: [])
+    trained_weights(tmp_path, steps=1, distribution="longer")
+    assert set(seen) == {"longer"}
+
+
 def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None:
     seen = []
     sample = pretraining.ProblemSampler.sample
@@ -335,6 +386,14 @@ def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None
         (["--warmup-steps", "-5"], "warmup_steps must be >= 0"),
         (["--learning-rate", "nan"], "learning_rate must be >= 0 and finite"),
         (["--seed", "-1"], "seed must lie in"),
+        (["--origin-share", "1.5"], "origin_share must lie in"),
+        (["--average-decay", "1"], "average_decay must lie in"),
+        (["--pretrained", "nowhere"], "pretrained must be 'tiny' or the folder of a model"),
+        (["--pretrained", "tiny"], "n_layer must be that of the model to start from, 3, but it is 1"),
+        (
+            ["--pretrained", "tiny", "--n-layer", "3", "--n-head", "4", "--n-embd", "128"],
+            "longest_digits must give at least the 673 positions of the model to start from",
+        ),
         (["--device", "foo"], "device must be one that torch can use here, but it is 'foo'"),
     ],
 )

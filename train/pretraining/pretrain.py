@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
@@ -24,7 +25,7 @@ from agents.health import check_finite
 from policies.checks import at_least, between
 from policies.device import resolve_device
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
-from policies.model_files import save_gpt2
+from policies.model_files import load_gpt2, save_gpt2
 from train.measure.accuracy import accuracies, accuracy_table
 from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.pretraining.checkpoint import Checkpoint
@@ -72,6 +73,11 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
     return min(1.0, (step + 1) / max(warmup_steps, 1)) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
 
 
+def n_positions(args: PretrainArgs) -> int:
+    """How many positions the model has."""
+    return resolve_max_tokens(None, args.longest_digits or args.digits + 3)
+
+
 def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     """Mean cross-entropy, in nats, of the tokens where ``mask`` is True.
 
@@ -81,6 +87,34 @@ def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positi
     """
     hidden = hidden_states(model.transformer, tokens[:, :-1], positions)[mask[:, 1:]]  # (M, D)
     return F.cross_entropy(model.lm_head(hidden).float(), tokens[:, 1:][mask[:, 1:]])
+
+
+def load_start(args: PretrainArgs, pretrained: str) -> GPT2LMHeadModel:
+    """The model whose weights the training starts from.
+
+    :raises ValueError: if there is none, or it is of another size or has more positions than the one to be trained
+    """
+    start = load_gpt2(pretrained, VOCAB_SIZE, 1, PAD_TOKEN_ID)
+    for name in ("n_layer", "n_head", "n_embd"):
+        if getattr(start.config, name) != getattr(args, name):
+            raise ValueError(
+                f"{name} must be that of the model to start from, {getattr(start.config, name)}, but it is "
+                f"{getattr(args, name)}: change it, or choose another --pretrained"
+            )
+    if start.config.n_positions > n_positions(args):
+        raise ValueError(
+            f"longest_digits must give at least the {start.config.n_positions} positions of the model to start from, but gives "
+            f"{n_positions(args)}: raise it"
+        )
+    return start
+
+
+def start_from(model: GPT2LMHeadModel, start: GPT2LMHeadModel) -> None:
+    """Copy all weights; the positions that ``start`` lacks stay as they are."""
+    weights = start.state_dict()
+    table = model.transformer.wpe.weight.detach().clone()
+    table[: start.config.n_positions] = start.transformer.wpe.weight.detach()
+    model.load_state_dict({**weights, "transformer.wpe.weight": table})
 
 
 @dataclass(frozen=True)
@@ -102,18 +136,21 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
 
     If every block started at position 0, its first example would always be where an RL episode is, and the model would
     learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
-    0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
-    itself under-trained, which a short second stage repairs. A resumed run continues from the newest checkpoint.
+    0.007 at position 0, but 0.49 in the second example of a block. So most blocks start anywhere at first. If all do,
+    position 0 itself is left under-trained, which a short second stage repairs. A resumed run continues from the newest
+    checkpoint.
 
     :raises ValueError: if there are checkpoints, and none can be read
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     torch.manual_seed(args.seed)
-    n_positions = resolve_max_tokens(None, args.longest_digits or args.digits + 3)
-    config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
-    model = build_gpt2(config).to(args.device)
+    config = gpt2_config(VOCAB_SIZE, n_positions(args), args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    model = build_gpt2(config)
+    if args.pretrained is not None:
+        start_from(model, load_start(args, args.pretrained))
+    model.to(args.device)
     started = time.perf_counter()
-    stages = [Stage("first", args.steps, args.seed)]
+    stages = [Stage("first", args.steps, args.seed, origin_share=args.origin_share)]
     if args.origin_steps:
         stages.append(Stage("second", args.origin_steps, args.seed + 1, scale=0.5, origin_share=0.5))
     checkpoints = Checkpoints(run.folder, ".pt", KEPT)
@@ -127,7 +164,7 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
     save_gpt2(model, run.folder / MODEL)
     not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
     settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
-    record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
+    record = {**settings, "n_positions": config.n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
     write_json(run.folder / MODEL / PRETRAINING, {**record, "versions": provenance()})
     shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
 
@@ -144,7 +181,7 @@ def train_stage(
 ) -> float:
     """Train for some steps with fresh optimizers, a warm-up and a cosine.
 
-    :param model: trained in place
+    :param model: trained in place; ends as the moving average of its weights
     :param console: gets a line every 100 steps
     :param checkpoint: of this stage, to resume from; its data are drawn again from the seed, which takes seconds
     :param checkpoints: where to write checkpoints; None for none
@@ -154,13 +191,14 @@ def train_stage(
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     optimizers = make_optimizers(model, args, stage.scale)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.average_decay))
     block_size = longest_text(args.digits + 1)
     n_blocks = -(-args.tokens_per_step // block_size)
     last_start = int(model.config.n_positions) - block_size
     rng = np.random.default_rng(stage.seed)
-    batches = packed_blocks(ProblemSampler(args.digits, "up_to", split="train"), rng, n_blocks, block_size)
+    batches = packed_blocks(ProblemSampler(args.digits, args.distribution, split="train"), rng, n_blocks, block_size)
     if checkpoint:
-        checkpoint.restore(model, optimizers)
+        checkpoint.restore(model, optimizers, average)
     model.train()
     loss = torch.tensor(math.nan)
     for step in range(stage.steps):
@@ -186,13 +224,15 @@ def train_stage(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        average.update_parameters(model)
         if done % 100 == 0 or done == stage.steps:
             console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
         stop = signals is not None and signals.received
         if checkpoints and done < stage.steps and (done % args.checkpoint_every == 0 or stop):
-            checkpoints.save(stage.name, done, Checkpoint.of(stage.name, done, model, optimizers).save)
+            checkpoints.save(stage.name, done, Checkpoint.of(stage.name, done, model, optimizers, average).save)
             if signals:
                 signals.check()
+    model.load_state_dict(average.module.state_dict())
     model.eval()
     return loss.item()
 
@@ -209,6 +249,8 @@ def check(args: PretrainArgs) -> None:
         at_least(name, getattr(args, name), 0, "0 leaves it out")
     for name in ("learning_rate", "muon_learning_rate", "weight_decay", "max_grad_norm"):
         at_least(name, getattr(args, name), 0, "pass such a number", finite=True)
+    between("origin_share", args.origin_share, 0, 1, "pass a share")
+    between("average_decay", args.average_decay, 0, 1, "0 leaves the average out", ends="[)")
     between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
     if args.longest_digits is not None and args.longest_digits <= args.digits:
         raise ValueError(
@@ -216,6 +258,8 @@ def check(args: PretrainArgs) -> None:
             f"but it is {args.longest_digits}: raise it"
         )
     gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    if args.pretrained is not None:
+        load_start(args, args.pretrained)
 
 
 def train(args: PretrainArgs, console: Console) -> Path:
