@@ -30,6 +30,8 @@ class PretrainArgs:
     """Optimizer steps of the first stage, in which a block starts anywhere in the position table."""
     origin_share: float = 0.0
     """Share of the blocks of the first stage that start at position 0, as an RL episode does."""
+    gap_share: float = 0.0
+    """In half of the blocks, the share of tokens before which the position jumps ahead, by 1 to 16, as far as there is room."""
     origin_steps: int = 600
     """Steps of the second stage, at half the learning rates: half the blocks start at position 0."""
     tokens_per_step: int = 3300
@@ -71,11 +73,12 @@ PRESETS = {
         digits=7,
         distribution="longer",
         pretrained="tiny",
-        steps=1400,
+        steps=1200,
         origin_share=0.2,
+        gap_share=0.02,
         origin_steps=0,
         muon_learning_rate=1e-2,
-        average_decay=0.995,
+        average_decay=0.99,
     ),
     "paper": PretrainArgs(
         preset="paper",

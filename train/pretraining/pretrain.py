@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -42,6 +43,8 @@ from train.run.run import Run
 
 MODEL = "model"
 """Its folder in the run folder."""
+LARGEST_GAP = 16
+"""Of positions, before a token."""
 KEPT = 2
 """How many checkpoints stay, until the model is done."""
 
@@ -169,6 +172,21 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
     shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
 
 
+def random_gaps(rng: np.random.Generator, n_blocks: int, block_size: int, share: float) -> npt.NDArray[np.int64]:
+    """How many positions are left out before each token, 0 before most.
+
+    Positions cannot then be learnt by heart, so that what is copied has to be found by what stands before it. An RL episode
+    has no gaps, so half of the blocks have none.
+
+    :param share: of the tokens that have a gap, in the other half
+    :return: ``(B, T)``
+    """
+    size = (n_blocks, block_size)
+    with_gap = (rng.random(size) < share) & (rng.random((n_blocks, 1)) < 0.5)
+    with_gap[:, 0] = False
+    return with_gap * rng.integers(1, LARGEST_GAP, size=size, endpoint=True)
+
+
 def train_stage(
     model: GPT2LMHeadModel,
     args: PretrainArgs,
@@ -203,9 +221,11 @@ def train_stage(
     loss = torch.tensor(math.nan)
     for step in range(stage.steps):
         tokens, mask = next(batches)
-        starts = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
+        offsets = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
         if stage.origin_share:
-            starts[rng.random(n_blocks) < stage.origin_share] = 0
+            offsets[rng.random(n_blocks) < stage.origin_share] = 0
+        if args.gap_share:
+            offsets = np.minimum(offsets + random_gaps(rng, n_blocks, block_size, args.gap_share).cumsum(axis=1), last_start)
         advance(1)
         if checkpoint and step < checkpoint.steps_done:
             continue
@@ -213,7 +233,7 @@ def train_stage(
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-        positions = torch.as_tensor(starts + np.arange(block_size), device=args.device)
+        positions = torch.as_tensor(offsets + np.arange(block_size), device=args.device)
         with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast):
             loss = next_token_loss(model, tokens.to(args.device), mask.to(args.device), positions)
         loss.backward()
@@ -250,6 +270,7 @@ def check(args: PretrainArgs) -> None:
     for name in ("learning_rate", "muon_learning_rate", "weight_decay", "max_grad_norm"):
         at_least(name, getattr(args, name), 0, "pass such a number", finite=True)
     between("origin_share", args.origin_share, 0, 1, "pass a share")
+    between("gap_share", args.gap_share, 0, 1, "0 leaves the gaps out")
     between("average_decay", args.average_decay, 0, 1, "0 leaves the average out", ends="[)")
     between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
     if args.longest_digits is not None and args.longest_digits <= args.digits:
