@@ -14,13 +14,18 @@ Split = Literal["all", "train", "validation", "test"]
 _HELD_OUT: dict[int, Split] = {0: "test", 1: "validation"}
 
 
-def split_of(a: int, b: int) -> Split:
+def split_of_text(problem: str) -> Split:
     """The split that a problem belongs to, by a fixed hash of its text, so that every program agrees.
 
     One problem in ten is for testing, and is left for final numbers; another one in ten for validation: for tuning, and for
     whatever is measured while a model learns. All others are for training.
     """
-    return _HELD_OUT.get(zlib.crc32(f"{a}+{b}".encode()) % 10, "train")
+    return _HELD_OUT.get(zlib.crc32(problem.encode()) % 10, "train")
+
+
+def split_of(a: int, b: int) -> Split:
+    """The split of an addition, as :func:`split_of_text` has it."""
+    return split_of_text(f"{a}+{b}")
 
 
 def problem_class(operands: tuple[int, int], pretrained_digits: int) -> str:

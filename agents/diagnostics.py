@@ -3,6 +3,7 @@
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
+from agents.losses import kl_per_token
 from agents.statistics import MaskedStatistics
 from agents.weighting.shapes import CalibratedPower, calibrate_exponent
 from agents.weighting.token_batch import TokenBatch
@@ -40,6 +41,22 @@ def record_rollout(logger: Logger, tokens: TokenBatch, weights: Tensor, weightin
         found = calibrate_exponent(weighting.signal(tokens)[tokens.mask], weighting.shape.quantile, weighting.shape.weight)
         logger.record("objective/kl_exponent_found", found)
     return weight_mean
+
+
+def add_divergences(
+    statistics: MaskedStatistics, log_probs: Tensor, reference_log_probs: Tensor, actions: Tensor, weights: Tensor
+) -> None:
+    """Add both KLs of a minibatch, exact.
+
+    :param log_probs: log pi, ``(M, V)``; likewise ``reference_log_probs``
+    :param actions: ``(M,)``
+    :param weights: of the KL, ``(M,)``
+    """
+    log_probs = log_probs.detach()
+    kl = kl_per_token(log_probs, reference_log_probs, actions, "full")
+    forward = kl_per_token(reference_log_probs, log_probs, actions, "full")
+    for name, values in {"kl_per_token": kl, "forward_kl_per_token": forward, "kl_weighted": weights * kl}.items():
+        statistics.add(f"objective/{name}", values.mean(), len(actions))
 
 
 def record_update(logger: Logger, statistics: MaskedStatistics, n_episodes: int) -> float:

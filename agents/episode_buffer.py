@@ -28,6 +28,8 @@ class EpisodeBatch(NamedTuple):
     returns: Tensor
     reference_logits: Tensor
     """Of the reference, before the softmax temperature, ``(M, V)``."""
+    old_logits: Tensor | None
+    """Of the policy that sampled the actions, likewise; None if they were not kept."""
     weights: dict[str, Tensor]
     """Weights of the terms of the loss, each ``(M,)``, by the slots of :class:`agents.weighting.TokenWeights`."""
 
@@ -178,6 +180,7 @@ class EpisodeBuffer:
             advantages=taken(self.advantages),
             returns=taken(self.returns),
             reference_logits=taken(self.reference_logits),
+            old_logits=None if self.old_logits is None else taken(self.old_logits),
             weights={slot: taken(weights) for slot, weights in self.weights.items()},
         )
 

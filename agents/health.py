@@ -13,13 +13,14 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from agents.statistics import MaskedStatistics
 
 MAX_KL = 0.25
-"""KL to the reference, in nats per token, above which a policy has left it. The largest of the runs in results/store was 0.18,
-without any penalty, when the model had forgotten much."""
+"""KL to the reference, in nats per token, above which a policy has left it. The largest of the runs in
+results/archive/store was 0.18, without any penalty, when the model had forgotten much."""
 MAX_APPROX_KL = 0.1
 """``train/approx_kl``, the mean of ``r - 1 - log r`` with r the ratio of new and old policy, above which clipping does not keep
-the two close. The largest of the runs in results/store was 0.02."""
+the two close. The largest of the runs in results/archive/store was 0.02."""
 MIN_WEIGHT = 1e-3
-"""Mean weight of the KL below which there is no penalty to speak of. The smallest of the runs in results/store was 0.15."""
+"""Mean weight of the KL below which there is no penalty to speak of. The smallest of the runs in results/archive/store was
+0.15."""
 PATIENCE = 10
 """Rollouts in a row without any success, after which there probably is no signal to learn from."""
 

@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from policies.checks import above
+from stable_baselines3.common.type_aliases import Schedule
+
+from policies.checks import above, at_least
 
 
 @dataclass
@@ -38,3 +40,20 @@ class AdaptiveKLCoef:
         ratio = min(max(kl / self.kl_target, 1 / math.e), math.e)
         self.kl_coef *= ratio ** (n_episodes / self.horizon)
         return self.kl_coef
+
+
+def make_kl_controller(
+    kl_coef: float | Schedule, kl_target: float | None, horizon: float, n_episodes: int
+) -> AdaptiveKLCoef | None:
+    """The controller of an agent's arguments; None if there is no target.
+
+    :raises ValueError: if the coefficient is a schedule, or the horizon is shorter than a rollout
+    """
+    if kl_target is None:
+        return None
+    if callable(kl_coef):
+        raise ValueError(
+            f"kl_coef must be a number with kl_target, which adapts it, but it is {kl_coef!r}: leave out one of them"
+        )
+    at_least("kl_horizon", horizon, n_episodes, "the coefficient changes once per rollout of n_episodes")
+    return AdaptiveKLCoef(kl_coef, kl_target, horizon)

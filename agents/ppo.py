@@ -14,14 +14,15 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance
 
 from agents.baselines import Baseline, ClassMeans, estimate_advantages, normalize_advantages
 from agents.critic import train_critic
-from agents.diagnostics import record_rollout, record_update
+from agents.diagnostics import add_divergences, record_rollout, record_update
 from agents.episode_buffer import EpisodeBatch, EpisodeBuffer
 from agents.episodic_algorithm import EpisodicAlgorithm
 from agents.health import Health, check_finite, clip_gradients
-from agents.kl_controller import AdaptiveKLCoef
-from agents.losses import Certainty, KLEstimator, check_kl_estimator, clipped_surrogate, kl_per_token, kl_reward
+from agents.kl_controller import make_kl_controller
+from agents.losses import Certainty, KLEstimator, check_kl_estimator, kl_per_token, kl_reward
 from agents.memory import ALWAYS_KEPT, check_memory, logits_bytes
 from agents.statistics import MaskedStatistics
+from agents.surrogates import ClipRule, policy_surrogate
 from agents.weighting import SLOTS, ReferenceCertainty, TokenWeights, WeightingName, named_weighting, none
 from policies.checks import above, at_least, between, one_of, whole
 from policies.device import resolve_device
@@ -51,7 +52,10 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         ``"grpo_no_std"``. See :func:`agents.baselines.estimate_advantages`. Without a critic the value head is not trained
     :param class_horizon: episodes of a class over which ``baseline="class"`` averages
     :param gae_lambda: lambda of the critic's generalised advantage estimation; 1 is plain Monte Carlo
-    :param clip_range: PPO's epsilon; a number, or a function of the remaining progress
+    :param clip_range: PPO's epsilon; a number, or a function of the remaining progress. With another rule it is its threshold
+    :param clip_rule: ``"ppo"``, or DPPO's rule: drop tokens whose probability (``"dppo_binary"``), or whose whole distribution
+        (``"dppo_tv"``), has moved too far; see :func:`agents.surrogates.policy_surrogate`
+    :param proximal_coef: coefficient of the mean squared log-ratio to the policy that sampled
     :param normalize_advantage: whether to normalise advantages, over all tokens of a rollout; GRPO's stay as they are. See
         :func:`agents.baselines.normalize_advantages`
     :param ent_coef: entropy coefficient
@@ -98,6 +102,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         class_horizon: int = 64,
         gae_lambda: float = 1.0,
         clip_range: float | Schedule = 0.2,
+        clip_rule: ClipRule = "ppo",
+        proximal_coef: float = 0.0,
         normalize_advantage: bool = True,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
@@ -154,6 +160,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         self.class_means = ClassMeans(class_horizon)
         self.value_epochs = value_epochs
         self.clip_range = clip_range
+        self.clip_rule: ClipRule = clip_rule
+        self.proximal_coef = proximal_coef
         self.normalize_advantage = normalize_advantage
         self.kl_coef = kl_coef
         self.kl_estimator: KLEstimator = kl_estimator
@@ -165,7 +173,7 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             weighting = named_weighting(weighting, kl_exponent, certainty, certainty_temperature)
         self.weighting = weighting
         self._check_kl_in()
-        self.kl_controller = None if kl_target is None else self._make_kl_controller(kl_target, kl_horizon)
+        self.kl_controller = make_kl_controller(kl_coef, kl_target, kl_horizon, n_episodes)
         self.health = Health()
         if _init_setup_model:
             self._setup_model()
@@ -181,8 +189,9 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
         whole("class_horizon", self.class_means.horizon)
         whole("value_epochs", self.value_epochs, 0, "0 trains the critic together with the language model")
         one_of("baseline", self.baseline, get_args(Baseline))
+        one_of("clip_rule", self.clip_rule, get_args(ClipRule))
         at_least("kl_exponent", kl_exponent, 0, "0 is the standard penalty", finite=True)
-        for name in ("kl_coef", "vf_coef", "ent_coef", "learning_rate", "value_learning_rate", "clip_range"):
+        for name in ("kl_coef", "vf_coef", "ent_coef", "proximal_coef", "learning_rate", "value_learning_rate", "clip_range"):
             value = getattr(self, name)
             if value is not None and not callable(value):  # schedules are left to those who call them
                 at_least(name, value, 0, "0 switches it off", finite=True)
@@ -201,14 +210,6 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
                 f"weighting must weight the KL by the state alone with kl_in='reward', but {self.weighting.kl.signal} depends "
                 "on the action and perhaps its advantage, which follows from the reward: use kl_in='loss'"
             )
-
-    def _make_kl_controller(self, kl_target: float, kl_horizon: float) -> AdaptiveKLCoef:
-        if callable(self.kl_coef):
-            raise ValueError(
-                f"kl_coef must be a number with kl_target, which adapts it, but it is {self.kl_coef!r}: leave out one of them"
-            )
-        at_least("kl_horizon", kl_horizon, self.n_episodes, "the coefficient changes once per rollout of n_episodes")
-        return AdaptiveKLCoef(self.kl_coef, kl_target, kl_horizon)
 
     def _current_kl_coef(self) -> float:
         """The coefficient that a rollout and its update use."""
@@ -249,7 +250,8 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
     def _setup_buffer(self) -> None:
         assert isinstance(self.action_space, spaces.Discrete)
         shape = (self.n_episodes, self.policy.max_tokens, int(self.action_space.n))
-        keep_old_logits = self.weighting.reads_old_logits or logits_bytes(*shape) <= ALWAYS_KEPT
+        read = self.weighting.reads_old_logits or self.clip_rule == "dppo_tv"
+        keep_old_logits = read or logits_bytes(*shape) <= ALWAYS_KEPT
         check_memory(*shape, keep_old_logits)
         self.rollout_buffer = EpisodeBuffer(
             *shape,
@@ -329,16 +331,16 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
     def _loss(self, batch: EpisodeBatch, clip_range: float, statistics: MaskedStatistics, first_epoch: bool) -> torch.Tensor:
         """The loss of some episodes, a mean over their completion tokens."""
         log_probs, values = self.policy.evaluate_sequences(batch.tokens, batch.mask)  # (M, V), (M,)
-        log_prob = log_probs.gather(1, batch.actions[:, None])[:, 0]
+        log_ratio = log_probs.gather(1, batch.actions[:, None])[:, 0] - batch.old_log_prob
         reference_log_probs = F.log_softmax(batch.reference_logits / self.policy.temperature, dim=-1)
         clip_ranges = clip_range * batch.weights["clip"]
-        surrogate, ratio = clipped_surrogate(log_prob, batch.old_log_prob, batch.advantages, clip_ranges)
+        surrogate, clipped = policy_surrogate(self.clip_rule, log_probs, batch, clip_ranges, self.policy.temperature)
         token_entropy = entropy(log_probs)
         kl = kl_per_token(log_probs, reference_log_probs, batch.actions, self.kl_estimator, batch.old_log_prob)
         policy_loss = (batch.weights["policy"] * surrogate).mean()
         entropy_loss = -(batch.weights["entropy"] * token_entropy).mean()
         kl_loss = (batch.weights["kl"] * kl).mean()
-        loss = policy_loss + self.ent_coef * entropy_loss
+        loss = policy_loss + self.ent_coef * entropy_loss + self.proximal_coef * (log_ratio**2).mean()
         if self.kl_in == "loss":
             loss = loss + self._current_kl_coef() * kl_loss
         n_tokens = len(batch.actions)
@@ -347,19 +349,14 @@ class PrioritizedKLPPO(EpisodicAlgorithm):
             loss = loss + self.vf_coef * value_loss
             statistics.add("train/value_loss", value_loss, n_tokens)
 
-        log_ratio = (log_prob - batch.old_log_prob).detach()
         statistics.add("train/policy_gradient_loss", policy_loss, n_tokens)
         statistics.add("train/entropy_loss", entropy_loss, n_tokens)
         statistics.add("train/kl_loss", kl_loss, n_tokens)
         statistics.add("train/loss", loss, n_tokens)
         statistics.add("train/approx_kl", (torch.exp(log_ratio) - 1 - log_ratio).mean(), n_tokens)
-        statistics.add("train/clip_fraction", ((ratio - 1).abs() > clip_ranges).float().mean(), n_tokens)
+        statistics.add("train/clip_fraction", clipped.float().mean(), n_tokens)
         if first_epoch:
-            exact = kl_per_token(log_probs.detach(), reference_log_probs, batch.actions, "full")
-            forward = kl_per_token(reference_log_probs, log_probs.detach(), batch.actions, "full")
-            statistics.add("objective/kl_per_token", exact.mean(), n_tokens)
-            statistics.add("objective/forward_kl_per_token", forward.mean(), n_tokens)
-            statistics.add("objective/kl_weighted", (batch.weights["kl"] * exact).mean(), n_tokens)
+            add_divergences(statistics, log_probs, reference_log_probs, batch.actions, batch.weights["kl"])
             statistics.add("objective/entropy", token_entropy.mean(), n_tokens)
         return loss
 

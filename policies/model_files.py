@@ -16,7 +16,9 @@ from policies.checks import between, one_of
 from policies.gpt2 import ACTIVATIONS, gpt2_config
 from policies.safe_files import check_weights, read_json, read_safetensors, read_torch, safetensors_shapes
 
-TINY = Path(__file__).parent / "pretrained" / "tiny"
+BUNDLED = {path.parent.name: path.parent for path in sorted((Path(__file__).parent / "pretrained").glob("*/config.json"))}
+"""The folders of the models that come with the package, by name."""
+TINY = BUNDLED["tiny"]
 """The bundled pre-trained model; its ``README.md`` is the model card."""
 
 MODEL_FILE = "model.safetensors"
@@ -52,7 +54,7 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
     :return: the model in float32, in eval mode, dropout 0
     :raises ValueError: if the folder does not exist, holds no GPT-2, or does not fit
     """
-    folder = TINY if str(pretrained) == "tiny" else Path(pretrained)
+    folder = BUNDLED.get(str(pretrained), Path(pretrained))
     if not os.path.isfile(folder / "config.json"):  # Path.is_file raises where a name is too long
         raise ValueError(
             f"pretrained must be 'tiny' or the folder of a model, with a config.json, but it is {str(pretrained)!r}: "

@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "compare runs, or make and compare the arms of an experiment",
     "sweep": "fine-tune over seeds and combinations of arguments",
     "study": "make a stage of the study of uniform and prioritized penalties",
+    "track": "score a weighting of your own against the record",
     "reproduce": "make the tables and figures of the paper",
     "export": "write a model as a plain GPT-2 folder",
     "publish": "copy finished runs from a store into the repository",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from train.measure.choices import HeldOut
 from train.run.arguments import hinted
 from train.run.process import run_command
 
@@ -14,14 +15,17 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class CriticalityArgs:
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on the
-    Hugging Face hub (owner/name)."""
+    """Whose successes decide what is critical: the bundled model (tiny), a folder in Hugging Face format, a run folder, a saved
+    agent (.zip), or a model on the Hugging Face hub (owner/name). The certainty is that of an agent's reference: the model
+    that it was fine-tuned from."""
     pretrained_digits: int | None = None
     """N; by default what the model's folder or the agent's run folder says."""
     extra_digits: int = 1
     """k: held-out problems of the paper's mixture of N+k digits."""
     n_problems: int = 50
     """Number of problems."""
+    split: HeldOut = "validation"
+    """Which held-out problems: test for final numbers only."""
     n_samples: int = 4
     """Rollouts after every first wrong token."""
     seed: int = 0
@@ -68,7 +72,7 @@ def main() -> None:
     if args.extra_digits not in fitting_extras(policy, pretrained_digits, [args.extra_digits]):
         raise ValueError(f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it")
     console, kind = Console(), Kind(args.extra_digits)
-    problems = kind.problems(pretrained_digits, args.n_problems, args.seed)
+    problems = kind.problems(pretrained_digits, args.n_problems, args.seed, args.split)
     weighting, certainty = certainty_power(EXPONENT), ReferenceCertainty()
     inspections = [
         inspect(policy, problem, encode(solution(*problem)), pretrained_digits, weighting, certainty) for problem in problems
@@ -76,7 +80,7 @@ def main() -> None:
     found = measure(policy, inspections, args.n_samples, console)
     aurocs, precisions = (of_signals(found, each, args.seed, console) for each in (auroc, average_precision))
     places = lost_by_place(found)
-    console.print(f"{args.model}, N = {pretrained_digits}, {kind.name} digits.", summary(found))
+    console.print(f"{args.model}, N = {pretrained_digits}, {kind.name} digits, {args.split} problems.", summary(found))
     for table in tables(aurocs, precisions, places):
         console.print(table)
     if args.output is not None:

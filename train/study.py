@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,12 +13,15 @@ from train.finetuning.arguments import PPOArgs
 from train.run.arguments import hinted
 from train.run.process import run_command
 
+Stage = Annotated[Literal["screening", "tuning", "test", "matched", "front", "report"], tyro.conf.arg(metavar="STAGE")]
+
 
 @hinted
 @dataclass(frozen=True)
 class StudyArgs:
-    stage: tyro.conf.Positional[Literal["screening", "tuning", "test", "matched", "front", "report"]]
-    """Which; each needs the one before. The report trains nothing: it needs the test, and adds what else is finished."""
+    stage: tyro.conf.Positional[Stage]
+    """screening, tuning, test, matched or front, each of which needs the ones before; or report, which trains nothing, needs
+    the test, and adds what else is finished."""
     methods: tuple[Literal["no KL", "uniform", "prioritized", "calibrated", "shuffled"], ...] = (
         "no KL",
         "uniform",

@@ -15,10 +15,12 @@ from a :class:`TokenBatch` to one number per token that says whether it depends 
     weighting = TokenWeights(kl=Weighting(Surprise(), Sigmoid(scale=0.5)))
 
 - Signals: ``Constant``, ``ReferenceCertainty``, ``PolicyEntropy``, ``Divergence``, ``NotCritical``; of the action:
-  ``Probability``, ``Surprisal``, ``Covariance``, ``Delight``.
-- Shapes: ``Identity``, ``Power``, ``CalibratedPower``, ``QuantileMask``, ``Sigmoid``, ``Gaussian``, ``Linear``.
+  ``Probability``, ``Surprisal``, ``Covariance``, ``Delight``, ``EntropyChange``.
+- Shapes: ``Identity``, ``Power``, ``CalibratedPower``, ``QuantileMask``, ``Sigmoid``, ``Gaussian``, ``Decay``,
+  ``Linear``.
 - Weightings from papers: ``certainty_power`` (the prioritized KL penalty), ``calibrated_power``, ``top_entropy``,
-  ``covariance_mask``, ``covariance_gaussian``, ``probability_tilt``, ``delight``, and for two terms at once ``dual_token``.
+  ``covariance_mask``, ``covariance_gaussian``, ``probability_tilt``, ``delight``, ``tip``, ``steer``, and for two
+  terms at once ``dual_token``.
 - Controls, to find out what an effect is due to: ``uniform``, ``none``, ``shuffled``, ``constant_mean``, ``inverted``,
   ``oracle``.
 """
@@ -26,6 +28,7 @@ from a :class:`TokenBatch` to one number per token that says whether it depends 
 from agents.weighting.controls import constant_mean, inverted, oracle, shuffled
 from agents.weighting.shapes import (
     CalibratedPower,
+    Decay,
     Gaussian,
     Identity,
     Linear,
@@ -40,6 +43,7 @@ from agents.weighting.signals import (
     Covariance,
     Delight,
     Divergence,
+    EntropyChange,
     NotCritical,
     PolicyEntropy,
     Probability,
@@ -50,6 +54,7 @@ from agents.weighting.signals import (
 from agents.weighting.token_batch import TokenBatch
 from agents.weighting.token_weights import SLOTS, TokenWeights, WeightingName, dual_token, named_weighting
 from agents.weighting.weightings import (
+    Largest,
     Normalization,
     Weighting,
     calibrated_power,
@@ -59,6 +64,8 @@ from agents.weighting.weightings import (
     delight,
     none,
     probability_tilt,
+    steer,
+    tip,
     top_entropy,
     uniform,
 )
@@ -68,10 +75,13 @@ __all__ = [
     "CalibratedPower",
     "Constant",
     "Covariance",
+    "Decay",
     "Delight",
     "Divergence",
+    "EntropyChange",
     "Gaussian",
     "Identity",
+    "Largest",
     "Linear",
     "Normalization",
     "NotCritical",
@@ -102,6 +112,8 @@ __all__ = [
     "oracle",
     "probability_tilt",
     "shuffled",
+    "steer",
+    "tip",
     "top_entropy",
     "uniform",
 ]

@@ -138,6 +138,28 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class Decay:
+    """``exp(-k |values|)``, with the k for which the largest ``|value|`` of the rollout has the least weight; one below
+    ``smallest`` counts as that, so that nothing is turned down where all values are small.
+
+    :param least: in (0, 1)
+    :param smallest: > 0
+    :raises ValueError: if one of them is not
+    """
+
+    least: float
+    smallest: float = 0.02
+
+    def __post_init__(self) -> None:
+        between("least", self.least, 0, 1, "pass the weight of the largest value", ends="()")
+        above("smallest", self.smallest)
+
+    def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
+        sizes = values.abs()
+        return self.least ** (sizes / sizes[mask].max().clamp_min(self.smallest))
+
+
+@dataclass(frozen=True)
 class Linear:
     """``intercept + slope * values``."""
 

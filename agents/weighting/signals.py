@@ -151,3 +151,17 @@ class Delight:
 
     def __call__(self, batch: TokenBatch) -> Tensor:
         return -batch.advantages * batch.old_log_prob
+
+
+@dataclass(frozen=True)
+class EntropyChange:
+    """``A (1 - p) (log p + H)`` with p = pi(a|s): to first order, what the update of a token does to the entropy H of its
+    state, apart from the sign and the size of the step (arXiv:2510.10150).
+
+    There it is ``(A / pi_old) pi (1 - pi) (log pi + H)``; at the time of the rollout pi is pi_old.
+    """
+
+    action_dependent: ClassVar[bool] = True
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return batch.advantages * (1 - batch.old_log_prob.exp()) * (batch.old_log_prob + batch.entropy)

@@ -15,6 +15,8 @@ from agents.weighting.weightings import (
     delight,
     none,
     probability_tilt,
+    steer,
+    tip,
     top_entropy,
     uniform,
 )
@@ -97,6 +99,8 @@ WeightingName = Literal[
     "covariance",
     "probability-tilt",
     "delight",
+    "tip",
+    "steer",
 ]
 
 
@@ -127,5 +131,7 @@ def named_weighting(
         "covariance": TokenWeights(policy=covariance_mask()),
         "probability-tilt": TokenWeights(policy=probability_tilt()),
         "delight": TokenWeights(policy=delight()),
+        "tip": TokenWeights(policy=tip()),
+        "steer": TokenWeights(policy=steer()),
     }
     return weights[name]

@@ -7,8 +7,18 @@ import torch
 from torch import Tensor
 
 from agents.losses import Certainty
-from agents.weighting.shapes import CalibratedPower, Gaussian, Identity, Linear, Power, QuantileMask, Shape, Sigmoid
-from agents.weighting.signals import Constant, Covariance, Delight, PolicyEntropy, Probability, ReferenceCertainty, Signal
+from agents.weighting.shapes import CalibratedPower, Decay, Gaussian, Identity, Linear, Power, QuantileMask, Shape, Sigmoid
+from agents.weighting.signals import (
+    Constant,
+    Covariance,
+    Delight,
+    Divergence,
+    EntropyChange,
+    PolicyEntropy,
+    Probability,
+    ReferenceCertainty,
+    Signal,
+)
 from agents.weighting.token_batch import TokenBatch
 from policies.checks import one_of
 
@@ -67,6 +77,29 @@ class Weighting:
                 return weights * (kl.mean() / weighted_kl)
         mean = weights[batch.mask].mean()
         return weights / mean if mean > 0 else weights
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest of several weights: of masks, their union. A signal.
+
+    :param weightings: at least one
+    """
+
+    weightings: tuple[Weighting, ...]
+
+    @property
+    def action_dependent(self) -> bool:
+        """Whether one of them is."""
+        return any(weighting.action_dependent for weighting in self.weightings)
+
+    @property
+    def reads_old_logits(self) -> bool:
+        """Whether one of them does."""
+        return any(weighting.reads_old_logits for weighting in self.weightings)
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        return torch.stack([weighting(batch) for weighting in self.weightings]).amax(dim=0)
 
 
 def uniform() -> Weighting:
@@ -146,3 +179,24 @@ def delight(eta: float = 1.0) -> Weighting:
     :param eta: > 0; a large one weights all tokens 1/2
     """
     return Weighting(Delight(), Sigmoid(eta))
+
+
+def tip(entropy_quantile: float = 0.5, divergence_quantile: float = 0.9) -> Weighting:
+    """1 where the policy is unsure, or sure but far from the reference, else 0 (arXiv:2604.14084). For the policy gradient.
+
+    The paper selects tokens of a distillation; its teacher is here the reference. Before the first update policy and reference
+    are one, and what of their divergence is rounding decides.
+
+    :param entropy_quantile: in (0, 1); tokens at or above it are kept, the paper's half
+    :param divergence_quantile: likewise; the paper keeps fewer than a tenth for their divergence
+    """
+    return Weighting(Largest((top_entropy(entropy_quantile), Weighting(Divergence(), QuantileMask(divergence_quantile)))))
+
+
+def steer(least: float = 0.8) -> Weighting:
+    """``exp(-k |Omega|)`` with Omega the token's :class:`agents.weighting.signals.EntropyChange`: tokens that would change the
+    entropy most count less (arXiv:2510.10150). For the policy gradient.
+
+    :param least: weight of the token of the largest change, in (0, 1); 0.8 in the authors' launch script
+    """
+    return Weighting(EntropyChange(), Decay(least))

@@ -262,7 +262,7 @@ def test_oracle_needs_an_environment_that_tells() -> None:
 
 
 @pytest.mark.parametrize("name", ["calibrated", "shuffled", "constant", "inverted", "top-entropy", "dual-token", "covariance",
-                                  "probability-tilt", "delight"])  # fmt: skip
+                                  "probability-tilt", "delight", "tip", "steer"])  # fmt: skip
 def test_every_name_trains(name: str) -> None:
     row = learn(moved_agent(weighting=name), 2)[-1]
     assert np.isfinite(row["train/loss"])

@@ -4,10 +4,12 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, solution
+from addition_gym.problems import split_of
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import certainty_power
 from tests.train.helpers import scripted_policy
@@ -187,6 +189,21 @@ def test_the_command(command, pretrained, tmp_path, capsys):
         with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
             assert next(csv.DictReader(file))["signal"] == "certainty, negentropy"
     assert (tmp_path / "out" / "criticality.png").stat().st_size > 10_000
+
+
+def test_the_certainty_is_that_of_the_model_from_which_an_agent_was_fine_tuned(command, pretrained, ppo_run, tmp_path):
+    """On the same problems its columns are those of the pre-trained model, and what the agent itself does is not."""
+    tables = []
+    for model in (pretrained, ppo_run):
+        sizes = ["--extra-digits", 0, "--n-problems", 2, "--n-samples", 1]
+        command(criticality, "--model", model, *sizes, "--output", tmp_path / model.name)
+        tables.append(pd.read_csv(tmp_path / model.name / "tokens.csv"))
+    before, after = tables
+    for column in ("a", "b", "token", "certainty, negentropy", "certainty, min-entropy"):
+        assert (before[column] == after[column]).all()
+    for column in ("entropy of the policy", "surprisal of the right token"):
+        assert (before[column] != after[column]).any()
+    assert {split_of(a, b) for a, b in zip(before["a"], before["b"], strict=True)} == {"validation"}
 
 
 def test_bad_arguments_are_named(command, pretrained):

@@ -208,8 +208,8 @@ def test_run_that_has_just_begun(tmp_path, command) -> None:
 
 def test_published_runs_are_drawn(command, tmp_path) -> None:
     """README's figure comes from these, without weights or TensorBoard's events."""
-    published = Path(__file__).parents[2] / "results" / "ppo-tiny"
-    command(plot, *published.glob("seed*"), "--output", tmp_path / "curves.png")
+    published = Path(__file__).parents[2] / "results" / "preset" / "store"
+    command(plot, *published.glob("*seed*"), "--output", tmp_path / "curves.png")
     pixels = plt.imread(tmp_path / "curves.png")[..., :3]
     for colour in COLOURS[:3]:
         assert (np.abs(pixels - np.array(to_rgb(colour))).max(axis=-1) < 0.02).sum() > 100, colour

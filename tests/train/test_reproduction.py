@@ -16,7 +16,7 @@ from tests.train.experiment.made_up_runs import DEFAULT, write_record
 from tests.train.helpers import PRETRAIN_RUN, budget, critical, greedy_text
 from train import publish, reproduce
 from train.experiment.runner import Runner
-from train.experiment.store import PUBLISHED, Store
+from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
 from train.pretraining.arguments import PretrainArgs
@@ -57,7 +57,7 @@ def shop(tmp_path, pretrained) -> Workshop:
 def write_curves(folder: Path, level: float, args: PPOArgs = DEFAULT) -> Path:
     """A run of one-digit models and five rollouts that is worse at first; its columns are those of train.ppo."""
     write_record(folder, dataclasses.replace(args, pretrained_digits=1))
-    with (next(PUBLISHED_RUNS.glob("*/progress.csv"))).open(newline="") as file:
+    with (next(ARCHIVED_RUNS.glob("*/progress.csv"))).open(newline="") as file:
         names = next(csv.reader(file))
     with (folder / "progress.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
@@ -74,7 +74,7 @@ def write_curves(folder: Path, level: float, args: PPOArgs = DEFAULT) -> Path:
     return folder
 
 
-PUBLISHED_RUNS = Path(__file__).parents[2] / PUBLISHED
+ARCHIVED_RUNS = Path(__file__).parents[2] / "results" / "archive" / "store"
 
 
 @pytest.fixture
@@ -148,10 +148,10 @@ def test_runs_come_from_the_store_seed_by_seed(shop, monkeypatch):
         shop.runs(arms)
 
 
-def test_the_published_runs_are_those_of_the_figures():
-    """On the bundled model Figs. 4 and 7 and the third check train nothing."""
+def test_the_archived_runs_are_those_of_the_figures():
+    """With them as the store, Figs. 4 and 7 and the third check train nothing on the bundled model."""
     args = (Console(quiet=True), 5, 6, Runner(), "cpu")
-    shop = Workshop(SCALES["tiny"], Store(Path("nowhere"), PUBLISHED_RUNS), *args)
+    shop = Workshop(SCALES["tiny"], Store(ARCHIVED_RUNS), *args)
     for fields in ({"weighting": "uniform"}, {"weighting": "prioritized"}, {"weighting": "none", "kl_coef": 0.0}):
         for seed in range(5):
             assert shop.store.get(shop.arm(seed=seed, **fields))

@@ -22,7 +22,8 @@ from train.run.models import Model
 from train.run.run import FinishedRun, claimed, is_finished, made_in, run_folders
 
 PUBLISHED = Path("results/store")
-"""Runs that come with the repository."""
+"""Runs that come with the repository. Those of older code are in results/archive, where no command looks by itself: they would
+pass for runs of the present code with the same arguments."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class Store:
         Runs of an experiment share it, and so need not measure it each (``eval_before``).
         """
         wanted = identity(args)
-        if self.published and (published := accuracies_before(self.published, wanted)).is_file():
-            return read_json(published, "store")
+        for there in (accuracies_before(root, wanted) for root in self._roots):
+            if there.is_file():
+                return read_json(there, "store")
         path = accuracies_before(self.root, wanted)
         path.parent.mkdir(parents=True, exist_ok=True)
         with claimed(path.parent, wait=True):  # whoever else needs it waits

@@ -24,7 +24,7 @@ TUNED: dict[Method, tuple[str, ...]] = {
     "shuffled": ("learning_rate", "kl_coef", "kl_exponent"),
 }
 """The arguments that a method tunes."""
-DOMAIN = {"learning_rate": (3e-5, 3e-4), "kl_coef": (0.003, 3.0), "kl_exponent": (10.0, 500.0)}
+DOMAIN = {"learning_rate": (1e-5, 1e-4), "kl_coef": (0.003, 3.0), "kl_exponent": (10.0, 500.0)}
 """Their values, log-uniform."""
 TRIALS = 12
 KEPT_TRIALS = 4

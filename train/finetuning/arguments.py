@@ -3,7 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from train.measure.choices import HeldOut
 from train.run.arguments import hinted
@@ -11,6 +13,7 @@ from train.run.arguments import hinted
 # As in agents and addition_gym, whose import would take the time that --help should take
 Certainty = Literal["negentropy", "min_entropy", "max_prob"]
 KLEstimator = Literal["full", "k2", "k3", "rk3"]
+ClipRule = Literal["ppo", "dppo_binary", "dppo_tv"]
 Reward = Literal["binary", "signed"]
 Baseline = Literal["critic", "class", "rloo", "grpo", "grpo_no_std"]
 
@@ -26,9 +29,11 @@ class PPOArgs:
     """The bundled model (tiny), or a folder in Hugging Face format."""
     pretrained_digits: int | None = None
     """N; by default what the folder says."""
-    env: str = ADDITION
-    """Where to train: scratchpad addition, or a token-level environment of your own that a module or a file registers with
-    Gymnasium, as module:id or file.py:id."""
+    env: Annotated[str, tyro.conf.arg(aliases=["--task"])] = ADDITION
+    """Where to train: scratchpad addition, another task of addition_gym such as MixedParity-v0, or a token-level environment of
+    your own that a module or a file registers with Gymnasium, as module:id or file.py:id."""
+    task_arguments: tuple[str, ...] = ()
+    """Arguments of a task other than addition, as name=value, such as size=12; others are those that the model was made for."""
     extra_digits: int = 1
     """k: train on the paper's mixture of N+k digits."""
     reward: Reward = "binary"
@@ -62,7 +67,11 @@ class PPOArgs:
     gae_lambda: float = 1.0
     """Lambda of the critic's generalised advantage estimation."""
     clip_range: float = 0.2
-    """PPO's epsilon."""
+    """PPO's epsilon, or the threshold of another clip-rule."""
+    clip_rule: ClipRule = "ppo"
+    """Clip the ratio (ppo), or drop tokens whose probability (dppo_binary) or distribution (dppo_tv) has moved too far."""
+    proximal_coef: float = 0.0
+    """Coefficient of the squared log-ratio to the policy that sampled."""
     normalize_advantage: bool = True
     """Normalise advantages over all tokens of a rollout; GRPO's stay as they are."""
     ent_coef: float = 0.0
@@ -89,8 +98,8 @@ class PPOArgs:
     """Episodes in which kl-target can change the coefficient by a factor e; at least n-episodes."""
     weighting: str = "prioritized"
     """What weights the tokens: the paper's penalty (prioritized), the plain one (uniform), none, calibrated, the controls
-    (shuffled, constant, inverted, oracle), other papers' (top-entropy, dual-token, covariance, probability-tilt, delight), or
-    your own TokenWeights, as module:name or file.py:name."""
+    (shuffled, constant, inverted, oracle), other papers' (top-entropy, dual-token, covariance, probability-tilt, delight, tip,
+    steer), or your own TokenWeights, as module:name or file.py:name."""
     certainty: Certainty = "negentropy"
     """How the reference's certainty is measured."""
     certainty_temperature: float = 1.0
@@ -151,10 +160,10 @@ _PAPER = PPOArgs(
     preset="paper",
     baseline="critic",
     pretrained="runs/pretrain-paper/model",
-    total_timesteps=1_000_000,
+    total_timesteps=10_000_000,
     n_envs=50,
     n_episodes=50,
-    batch_size=50,
+    batch_size=1,
     max_batch_tokens=32_768,
     learning_rate=1e-6,
     value_learning_rate=None,

@@ -44,6 +44,8 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
         class_horizon=args.class_horizon,
         gae_lambda=args.gae_lambda,
         clip_range=args.clip_range,
+        clip_rule=args.clip_rule,
+        proximal_coef=args.proximal_coef,
         normalize_advantage=args.normalize_advantage,
         ent_coef=args.ent_coef,
         vf_coef=args.vf_coef,
@@ -70,6 +72,13 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
         seed=args.seed,
         device=args.device,
     )
+
+
+def task_arguments(args: PPOArgs) -> tuple[str, ...]:
+    """Those of the task: what the model was made for, and over it what the command line says."""
+    if args.env == ADDITION or ":" in args.env:
+        return args.task_arguments
+    return (*Model.find(args.pretrained).task_arguments(args.env), *args.task_arguments)
 
 
 def token_weights(args: PPOArgs) -> TokenWeights:
@@ -145,6 +154,8 @@ def train(args: PPOArgs, console: Console) -> Path:
     torch.manual_seed(args.seed)
     if args.pretrained_digits is None and args.env == ADDITION:
         args = dataclasses.replace(args, pretrained_digits=Model.find(args.pretrained).pretrained_digits)
+    if not args.resume:
+        args = dataclasses.replace(args, task_arguments=task_arguments(args))
     args = dataclasses.replace(args, baseline=args.baseline or task_of(args).baseline)
     agent = None if args.resume else make_agent(args)  # whatever is wrong with the arguments shows before a folder is made
     code = own_code(args)

@@ -1,5 +1,6 @@
 """What is learned in a fine-tuning run: scratchpad addition, or the user's own environment."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
 import addition_gym
+from addition_gym.vector_env import TokenVectorEnv
 from agents import PrioritizedKLPPO
 from agents.baselines import Baseline
 from policies.safe_files import read_json
@@ -16,8 +18,10 @@ from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.callbacks import CriticalTokenCallback, InspectorCallback, SampleCallback
 from train.measure.choices import HeldOut
 from train.measure.episodes import SUCCESS, play
+from train.measure.task_accuracy import HARDER, PRETRAINED, task_accuracies
 from train.run.meter import SILENT, meter
 from train.run.models import Model
+from train.run.named_task import named_task
 from train.run.own_code import OwnCode
 
 
@@ -85,6 +89,34 @@ class Addition:
         ]
 
 
+class NamedTask:
+    """A task of ``addition_gym`` other than addition.
+
+    :param args: of the run
+    """
+
+    pad_token_id = addition_gym.PAD_TOKEN_ID
+    baseline: Baseline = "class"
+
+    def __init__(self, args: PPOArgs):
+        self.args, self.task = args, named_task(args.env, args.task_arguments)
+        self.kinds: Sequence[str] = [PRETRAINED, HARDER]
+
+    def title(self, split: HeldOut) -> str:
+        return f"{split} problems of {self.args.env}, greedy, N = {self.task.pretrained_size}"
+
+    def make_env(self) -> gym.vector.VectorEnv:
+        task = dataclasses.replace(self.task, split="train")
+        n_samples = self.args.n_samples_per_problem
+        return TokenVectorEnv(self.args.n_envs, task, self.args.reward, n_samples_per_problem=n_samples)
+
+    def measure(self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT) -> list[Accuracy]:
+        return task_accuracies(agent.policy, self.task, n_problems, console=console, split=split)
+
+    def callbacks(self) -> Sequence[BaseCallback]:
+        return []
+
+
 class OwnTask:
     """A registered token-level environment that is not of this project. Its episodes are not split.
 
@@ -128,10 +160,12 @@ class OwnTask:
 def task_of(args: PPOArgs) -> Task:
     """The task of a run.
 
-    :raises ValueError: if its environment is unknown, or an argument that only addition has is given with another one
+    :raises ValueError: if its environment is unknown, or an argument is given that it does not have
     """
     if args.env == ADDITION:
         return Addition(args)
+    if ":" not in args.env:
+        return NamedTask(args)
     for name in ("pretrained_digits", "extra_digits", "reward", "n_samples_per_problem"):
         if getattr(args, name) != getattr(PPOArgs(), name):
             raise ValueError(f"{name} must not stand beside env = {args.env!r}, since only addition has it: leave it out")

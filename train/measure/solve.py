@@ -1,5 +1,6 @@
 """Let a policy solve given problems, and look at how it reads given solutions."""
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -8,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from addition_gym import PAD_TOKEN_ID, ScratchpadAddVectorEnv, encode, prompt, solution
-from addition_gym.episode import resolve_max_tokens
+from addition_gym import PAD_TOKEN_ID, encode, prompt, solution
 from addition_gym.scratchpad import critical_tokens
+from addition_gym.tasks import Task
+from addition_gym.tasks.addition import Addition, default_max_tokens
+from addition_gym.tasks.task import MAX_TOKENS_MARGIN
+from addition_gym.vector_env import TokenVectorEnv
 from policies import GPT2Policy
 from train.run.meter import Advance, unseen
 
@@ -18,47 +22,53 @@ Problem = tuple[int, int]
 
 
 def budget(problems: Sequence[Problem]) -> int:
-    """Tokens of prompt and completion together that :func:`solve` grants: those of the longest problem, and a margin."""
-    return resolve_max_tokens(None, max((len(str(operand)) for problem in problems for operand in problem), default=1))
+    """Tokens of prompt and completion together that :func:`solve` grants to additions: those of the longest, and a margin."""
+    return default_max_tokens(max((len(str(operand)) for problem in problems for operand in problem), default=1))
 
 
 def solve(
     policy: GPT2Policy,
-    problems: Sequence[Problem],
+    problems: Sequence[Any],
     deterministic: bool = True,
     n_lanes: int = 64,
     completions: Sequence[str] | None = None,
     advance: Advance = unseen,
+    task: Task | None = None,
 ) -> list[dict[str, Any]]:
     """Write a completion for every problem. All have the token budget of the longest.
 
     :param policy: decodes in eval mode
-    :param problems: pairs of operands
+    :param problems: pairs of operands, or problems of the task
     :param deterministic: the most probable token (greedy), or a sample
     :param n_lanes: how many are solved at a time, those with as much to write together
     :param completions: text that is already written, by problem; none by default
     :param advance: is told how many more are solved
+    :param task: addition by default
     :return: the environment's final ``info`` of each problem, in order
     """
     policy.set_training_mode(False)
-    max_tokens = budget(problems)
+    if task is None:
+        task, max_tokens = Addition(1, "identical", 1), budget(problems)
+    else:
+        task = dataclasses.replace(task, size=1, distribution="identical")
+        longest = max((len(task.prompt(problem) + task.solution(problem)) for problem in problems), default=0)
+        max_tokens = longest + MAX_TOKENS_MARGIN
     given = [""] * len(problems) if completions is None else completions
-    to_write = [len(solution(*problem)) - len(text) for problem, text in zip(problems, given, strict=True)]
+    to_write = [len(task.solution(problem)) - len(text) for problem, text in zip(problems, given, strict=True)]
     order = sorted(range(len(problems)), key=to_write.__getitem__)
     infos: list[dict[str, Any]] = [{} for _ in problems]
     for start in range(0, len(problems), n_lanes):
         chosen = order[start : start + n_lanes]
-        env = ScratchpadAddVectorEnv(len(chosen), digits=1, distribution="identical", max_tokens=max_tokens)
-        obs, _ = env.reset(options={"operands": [problems[i] for i in chosen], "completion": [given[i] for i in chosen]})
+        env = TokenVectorEnv(len(chosen), task, max_tokens=max_tokens)
+        start_at = {task.problem_key: [problems[i] for i in chosen], "completion": [given[i] for i in chosen]}
+        obs, _ = env.reset(options=start_at)
         for index, info in zip(chosen, _finish(policy, env, obs, deterministic), strict=True):
             infos[index] = info
         advance(len(chosen))
     return infos
 
 
-def _finish(
-    policy: GPT2Policy, env: ScratchpadAddVectorEnv, obs: npt.NDArray[np.int64], deterministic: bool
-) -> list[dict[str, Any]]:
+def _finish(policy: GPT2Policy, env: TokenVectorEnv, obs: npt.NDArray[np.int64], deterministic: bool) -> list[dict[str, Any]]:
     """The final ``info`` of the episode under way in each lane."""
     cache = policy.make_cache(env.num_envs, env.max_tokens, env.draft, keep_logits=False)
     infos: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]

@@ -12,6 +12,10 @@ from train.run.arguments import hinted
 class PretrainArgs:
     preset: Literal["tiny", "seven", "paper"] = "tiny"
     """Where the other defaults come from."""
+    task: str = "ScratchpadAdd-v0"
+    """What the model is for: the id of a task of addition_gym."""
+    task_arguments: tuple[str, ...] = ()
+    """Arguments of a task other than addition, as name=value, such as size=12."""
     digits: int = 5
     """N: operands have 1 to N digits."""
     distribution: Literal["up_to", "longer"] = "up_to"

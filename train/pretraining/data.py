@@ -1,17 +1,35 @@
 """Pre-training data: whole examples packed into blocks, one after another."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from addition_gym import PAD_TOKEN_ID, encode, prompt, solution
-from addition_gym.problems import ProblemSampler
+from addition_gym import PAD_TOKEN_ID
+from addition_gym.tasks.addition import Addition
+
+Example = tuple[np.ndarray, np.ndarray]
+"""Tokens of a prompt and of the completion to be learnt."""
+
+
+ADDITION = Addition()
+
+
+class Sampler(Protocol):
+    """Draws problems."""
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        """One of them."""
 
 
 def packed_blocks(
-    sampler: ProblemSampler, rng: np.random.Generator, n_blocks: int, block_size: int
+    sampler: Sampler,
+    rng: np.random.Generator,
+    n_blocks: int,
+    block_size: int,
+    write: Callable[[Any, np.random.Generator], Example] = ADDITION.example,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches of blocks. A block starts at the start of an example and holds as many whole examples as fit.
 
@@ -19,18 +37,19 @@ def packed_blocks(
     :param rng: the only source of randomness
     :param n_blocks: B, blocks of a batch
     :param block_size: T, tokens that the model reads; at least the longest example
+    :param write: makes an example of a problem; by default one of addition
     :return: tokens, int64 ``(B, T + 1)``, padded right, and a mask ``(B, T + 1)`` that is True on completion tokens, the only
         ones to be learnt
     :raises ValueError: if an example does not fit into a block
     """
-    waiting: tuple[np.ndarray, np.ndarray] | None = None
+    waiting: Example | None = None
     while True:
         tokens = np.full((n_blocks, block_size + 1), PAD_TOKEN_ID, dtype=np.int64)
         mask = np.zeros((n_blocks, block_size + 1), dtype=np.bool_)
         for row in range(n_blocks):
             used = 0
             while True:
-                question, worked = waiting or _example(sampler, rng)
+                question, worked = waiting or write(sampler.sample(rng), rng)
                 end = used + len(question) + len(worked)
                 if used == 0 and end > block_size + 1:
                     raise ValueError(
@@ -45,8 +64,3 @@ def packed_blocks(
                 mask[row, used + len(question) : end] = True
                 used = end
         yield torch.from_numpy(tokens), torch.from_numpy(mask)
-
-
-def _example(sampler: ProblemSampler, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    operands = sampler.sample(rng)
-    return encode(prompt(*operands)), encode(solution(*operands))

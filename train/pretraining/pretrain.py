@@ -17,17 +17,17 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import GPT2LMHeadModel
 
-from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
+from addition_gym import PAD_TOKEN_ID
 from addition_gym.checks import check_digits
-from addition_gym.episode import resolve_max_tokens
-from addition_gym.problems import ProblemSampler
-from addition_gym.scratchpad import longest_text
+from addition_gym.tasks import Task
+from addition_gym.tasks.addition import Addition, default_max_tokens
 from agents.health import check_finite
 from policies.checks import at_least, between
 from policies.device import resolve_device
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
 from policies.model_files import load_gpt2, save_gpt2
 from train.measure.accuracy import accuracies, accuracy_table
+from train.measure.task_accuracy import task_accuracies
 from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.pretraining.checkpoint import Checkpoint
 from train.pretraining.data import packed_blocks
@@ -37,6 +37,7 @@ from train.run.checkpoints import Checkpoints, newest_sound
 from train.run.files import write_json
 from train.run.meter import Advance, meter, unseen
 from train.run.models import PRETRAINING, Model
+from train.run.named_task import named_task
 from train.run.process import StopSignals
 from train.run.provenance import provenance
 from train.run.run import Run
@@ -45,8 +46,25 @@ MODEL = "model"
 """Its folder in the run folder."""
 LARGEST_GAP = 16
 """Of positions, before a token."""
+ADDITION = PretrainArgs.task
+OF_ADDITION = ("digits", "longest_digits", "distribution")
+"""Arguments that only addition has."""
 KEPT = 2
 """How many checkpoints stay, until the model is done."""
+
+
+def task_of(args: PretrainArgs) -> Task:
+    """What the model is for, at the size of fine-tuning."""
+    if args.task == ADDITION:
+        return Addition(args.digits + 1, "mixture", args.digits)
+    return named_task(args.task, args.task_arguments)
+
+
+def longest_episode(args: PretrainArgs, task: Task) -> int:
+    """Tokens of the longest episodes that the position table has room for: those of size N + 3, or three more than asked."""
+    if args.task == ADDITION:
+        return default_max_tokens(args.longest_digits or args.digits + 3)
+    return dataclasses.replace(task, size=min(task.size + 3, task.max_size)).default_max_tokens
 
 
 def make_optimizers(model: GPT2LMHeadModel, args: PretrainArgs, scale: float = 1.0) -> list[torch.optim.Optimizer]:
@@ -76,11 +94,6 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
     return min(1.0, (step + 1) / max(warmup_steps, 1)) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
 
 
-def n_positions(args: PretrainArgs) -> int:
-    """How many positions the model has."""
-    return resolve_max_tokens(None, args.longest_digits or args.digits + 3)
-
-
 def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     """Mean cross-entropy, in nats, of the tokens where ``mask`` is True.
 
@@ -97,17 +110,18 @@ def load_start(args: PretrainArgs, pretrained: str) -> GPT2LMHeadModel:
 
     :raises ValueError: if there is none, or it is of another size or has more positions than the one to be trained
     """
-    start = load_gpt2(pretrained, VOCAB_SIZE, 1, PAD_TOKEN_ID)
+    task = task_of(args)
+    start = load_gpt2(pretrained, task.vocabulary.size, 1, PAD_TOKEN_ID)
     for name in ("n_layer", "n_head", "n_embd"):
         if getattr(start.config, name) != getattr(args, name):
             raise ValueError(
                 f"{name} must be that of the model to start from, {getattr(start.config, name)}, but it is "
                 f"{getattr(args, name)}: change it, or choose another --pretrained"
             )
-    if start.config.n_positions > n_positions(args):
+    if start.config.n_positions > longest_episode(args, task):
         raise ValueError(
             f"longest_digits must give at least the {start.config.n_positions} positions of the model to start from, but gives "
-            f"{n_positions(args)}: raise it"
+            f"{longest_episode(args, task)}: raise it"
         )
     return start
 
@@ -147,7 +161,10 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     torch.manual_seed(args.seed)
-    config = gpt2_config(VOCAB_SIZE, n_positions(args), args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    task = task_of(args)
+    config = gpt2_config(
+        task.vocabulary.size, longest_episode(args, task), args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID
+    )
     model = build_gpt2(config)
     if args.pretrained is not None:
         start_from(model, load_start(args, args.pretrained))
@@ -165,7 +182,8 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
             loss = train_stage(model, args, stage, run.console, checkpoint, checkpoints, signals, advance)
         checkpoint = None
     save_gpt2(model, run.folder / MODEL)
-    not_recipe = ("device", "run_folder", "resume", "checkpoint_every")
+    not_recipe: tuple[str, ...] = ("device", "run_folder", "resume", "checkpoint_every")
+    not_recipe += ("task", "task_arguments") if args.task == ADDITION else OF_ADDITION
     settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
     record = {**settings, "n_positions": config.n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
     write_json(run.folder / MODEL / PRETRAINING, {**record, "versions": provenance()})
@@ -210,11 +228,13 @@ def train_stage(
     """
     optimizers = make_optimizers(model, args, stage.scale)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.average_decay))
-    block_size = longest_text(args.digits + 1)
+    task = task_of(args)
+    problems = dataclasses.replace(task.pretraining, distribution=args.distribution)
+    block_size = task.longest_text
     n_blocks = -(-args.tokens_per_step // block_size)
     last_start = int(model.config.n_positions) - block_size
     rng = np.random.default_rng(stage.seed)
-    batches = packed_blocks(ProblemSampler(args.digits, args.distribution, split="train"), rng, n_blocks, block_size)
+    batches = packed_blocks(problems, rng, n_blocks, block_size, problems.example)
     if checkpoint:
         checkpoint.restore(model, optimizers, average)
     model.train()
@@ -263,6 +283,9 @@ def check(args: PretrainArgs) -> None:
     :raises ValueError: naming the argument
     """
     check_digits("digits", args.digits)
+    for name in ("task_arguments",) if args.task == ADDITION else OF_ADDITION:
+        if getattr(args, name) != getattr(PretrainArgs(), name):
+            raise ValueError(f"{name} must not stand beside task = {args.task!r}, which does not have it: leave it out")
     for name in ("steps", "tokens_per_step", "eval_problems", "checkpoint_every"):
         at_least(name, getattr(args, name), 1, "pass a positive number")
     for name in ("origin_steps", "warmup_steps"):
@@ -278,7 +301,7 @@ def check(args: PretrainArgs) -> None:
             f"longest_digits must be > digits = {args.digits}, so that fine-tuning has positions for longer numbers, "
             f"but it is {args.longest_digits}: raise it"
         )
-    gpt2_config(VOCAB_SIZE, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    gpt2_config(task_of(args).vocabulary.size, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
     if args.pretrained is not None:
         load_start(args, args.pretrained)
 
@@ -298,10 +321,16 @@ def train(args: PretrainArgs, console: Console) -> Path:
         if not (model / PRETRAINING).is_file():
             with run.training(Checkpoints(run.folder, ".pt").newest) as signals:
                 pretrain(args, run, signals)
-        found = accuracies(Model.find(model).load(args.device), args.digits, args.eval_problems, args.seed, console=console)
+        policy = Model.find(model).load(args.device)
+        if args.task == ADDITION:
+            found = accuracies(policy, args.digits, args.eval_problems, args.seed, console=console)
+        else:
+            found = task_accuracies(policy, task_of(args), args.eval_problems, args.seed, console=console)
         console.print(accuracy_table(f"Accuracy on {args.eval_problems} test problems, greedy", {"pre-trained": found}))
         run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
     console.print(f"The model is in {model}; fine-tune it with", markup=False)
-    command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}"
+    command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}" + (
+        "" if args.task == ADDITION else f" --task {args.task}"
+    )
     console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
     return run.folder

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from gymnasium import spaces
@@ -14,14 +14,17 @@ from huggingface_hub.errors import HFValidationError
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from addition_gym.checks import check_digits
-from addition_gym.episode import resolve_max_tokens, token_space
+from addition_gym.episode import token_space
+from addition_gym.tasks import TASKS, Task
+from addition_gym.tasks.task import MAX_TOKENS_MARGIN
 from agents.agent_file import load_agent_policy
 from policies import GPT2Policy
 from policies.device import resolve_device
-from policies.model_files import TINY
+from policies.model_files import BUNDLED
 from policies.nanogpt import is_nanogpt
 from policies.safe_files import read_json
 from train.run.checkpoints import AGENT
+from train.run.named_task import ADDITION, named_task
 from train.run.run import read_record
 
 PRETRAINING = "pretraining.json"
@@ -46,8 +49,9 @@ class Model:
     def find(cls, model: str | Path) -> Self:
         """What a ``--model`` or ``--pretrained`` argument means.
 
-        :param model: ``"tiny"``, a folder in Hugging Face format, a run folder, a saved agent (``.zip``), a nanoGPT checkpoint,
-            or the id of a model on the Hugging Face hub (``owner/name``), which is downloaded into the hub's cache
+        :param model: the name of a bundled model, such as ``"tiny"``, a folder in Hugging Face format, a run folder, a saved
+            agent (``.zip``), a nanoGPT checkpoint, or the id of a model on the Hugging Face hub (``owner/name``), which is
+            downloaded into the hub's cache
         :raises ValueError: if there is no such thing
         """
         path = _local_path(model)
@@ -55,8 +59,9 @@ class Model:
             path = path / AGENT
         if not ((path.suffix == ".zip" and path.is_file()) or (path / "config.json").is_file() or is_nanogpt(path)):
             raise ValueError(
-                "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, a saved agent (.zip), or a "
-                f"model on the Hugging Face hub (owner/name), but {str(model)!r} is none of these: check the path"
+                f"model must be one of {', '.join(map(repr, BUNDLED))}, a folder in Hugging Face format, a run folder with an "
+                "agent, a saved agent (.zip), or a model on the Hugging Face hub (owner/name), but "
+                f"{str(model)!r} is none of these: check the path"
             )
         return cls(str(model), path)
 
@@ -106,6 +111,25 @@ class Model:
             )
         return self.path
 
+    def task_arguments(self, task_id: str) -> tuple[str, ...]:
+        """With which arguments it was made for a task; none if it was made for another one."""
+        made_for, arguments = self._made_for()
+        return arguments if made_for == task_id else ()
+
+    @property
+    def task(self) -> Task | None:
+        """The task that it was made for, at the size of fine-tuning; None for addition, or if nothing says which."""
+        task_id, arguments = self._made_for()
+        return named_task(task_id, arguments) if task_id in TASKS.keys() - {ADDITION} else None
+
+    def _made_for(self) -> tuple[str, tuple[str, ...]]:
+        if self.is_agent:
+            records = [read_record(folder, "model") for folder in self.path.absolute().parents[:2]]
+            said: dict[str, Any] = next((record["arguments"] for record in records if record), {})
+        else:
+            said = read_json(self.path / PRETRAINING, "model") if (self.path / PRETRAINING).is_file() else {}
+        return str(said.get("env") or said.get("task")), tuple(said.get("task_arguments", ()))
+
     def check_addition(self) -> None:
         """Refuse a model of another task before anything is asked of it.
 
@@ -136,7 +160,9 @@ class Model:
         """
         place = torch.device(resolve_device(device))
         # Any length does, since evaluation brings its own
-        observation_space, action_space = token_space(resolve_max_tokens(None, 1)), spaces.Discrete(VOCAB_SIZE)
+        vocab_size = VOCAB_SIZE if self.task is None else self.task.vocabulary.size
+        observation_space = token_space(MAX_TOKENS_MARGIN, vocab_size)
+        action_space = spaces.Discrete(vocab_size)
         if self.is_agent:
             policy = load_agent_policy(self.path, observation_space, action_space)
         else:
@@ -148,8 +174,8 @@ class Model:
 
 def _local_path(model: str | Path) -> Path:
     """Where a model lies on this machine; it need not exist, unless it was downloaded. What exists as a path is no id."""
-    if str(model) == "tiny":
-        return TINY
+    if str(model) in BUNDLED:
+        return BUNDLED[str(model)]
     path = Path(model)
     try:
         exists = path.exists()

@@ -66,7 +66,7 @@ def test_names_take_exponent_certainty_and_temperature() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match=r"weighting must be one of prioritized, .*, delight, but it is 'priority'"):
+    with pytest.raises(ValueError, match=r"weighting must be one of prioritized, .*, steer, but it is 'priority'"):
         named_weighting("priority")
 
 

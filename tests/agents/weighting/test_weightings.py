@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agents.weighting.shapes import CalibratedPower, Gaussian, Linear, Power, QuantileMask, Sigmoid, calibrate_exponent
+from agents.weighting.shapes import CalibratedPower, Decay, Gaussian, Linear, Power, QuantileMask, Sigmoid, calibrate_exponent
 from agents.weighting.signals import (
     Constant,
     Covariance,
     Delight,
     Divergence,
+    EntropyChange,
     NotCritical,
     PolicyEntropy,
     Probability,
@@ -28,6 +29,7 @@ from agents.weighting.signals import (
 )
 from agents.weighting.token_batch import TokenBatch
 from agents.weighting.weightings import (
+    Largest,
     Weighting,
     calibrated_power,
     certainty_power,
@@ -36,6 +38,8 @@ from agents.weighting.weightings import (
     delight,
     none,
     probability_tilt,
+    steer,
+    tip,
     top_entropy,
     uniform,
 )
@@ -100,6 +104,13 @@ MEAN_LOG_PROB = np.mean([token.log_prob for token in TOKENS])
 MEAN_ADVANTAGE = np.mean([token.advantage for token in TOKENS])
 COVARIANCES = [(token.log_prob - MEAN_LOG_PROB) * (token.advantage - MEAN_ADVANTAGE) for token in TOKENS]
 
+
+def entropy_change(token: Token) -> float:
+    """As the paper has it, with pi = pi_old."""
+    pi = token.p[token.action]
+    return token.advantage / pi * pi * (1 - pi) * (math.log(pi) + token.entropy)
+
+
 SIGNALS: list[tuple[Signal, Callable[[Token], float], bool]] = [
     (Constant(0.5), lambda token: 0.5, False),
     (PolicyEntropy(), lambda token: token.entropy, False),
@@ -109,6 +120,7 @@ SIGNALS: list[tuple[Signal, Callable[[Token], float], bool]] = [
     (Surprisal(), lambda token: -token.log_prob, True),
     (Covariance(), lambda token: (token.log_prob - MEAN_LOG_PROB) * (token.advantage - MEAN_ADVANTAGE), True),
     (Delight(), lambda token: -token.advantage * token.log_prob, True),
+    (EntropyChange(), lambda token: entropy_change(token), True),
 ]
 
 
@@ -185,6 +197,39 @@ def test_covariance_gaussian() -> None:
     sigma = np.std(COVARIANCES)
     kernel = [math.exp(-(covariance**2) / (2 * sigma**2)) for covariance in COVARIANCES]
     assert_weights(covariance_gaussian(), [k / np.mean(kernel) for k in kernel])
+
+
+def test_tip_keeps_the_unsure_and_of_the_sure_those_far_from_the_reference() -> None:
+    median = np.quantile([token.entropy for token in TOKENS], 0.5)
+    far = np.quantile([token.kl for token in TOKENS], 0.9)
+    expected = []
+    for token in TOKENS:
+        if token.entropy >= median or token.kl >= far:
+            expected.append(1.0)
+        else:
+            expected.append(0.0)
+    assert sum(token.entropy >= median for token in TOKENS) < sum(expected) < len(TOKENS)
+    assert_weights(tip(0.5, 0.9), expected)
+    assert not tip().action_dependent
+
+
+def test_the_largest_of_weights_says_what_they_depend_on() -> None:
+    state, action = Weighting(Constant(0.5)), Weighting(Probability())
+    assert_weights(Weighting(Largest((state, action))), [max(0.5, token.p[token.action]) for token in TOKENS])
+    assert Weighting(Largest((state, action))).action_dependent
+    assert not Weighting(Largest((state, state))).action_dependent
+    assert not Weighting(Largest((state, action))).reads_old_logits
+    assert Weighting(Largest((state, top_entropy()))).reads_old_logits
+
+
+@pytest.mark.parametrize(("scale", "least"), [(1.0, 0.8), (1e-4, 0.99)])
+def test_steer(scale: float, least: float) -> None:
+    """Where no token changes the entropy by 0.02 all weights stay nearer to 1."""
+    changes = [abs(entropy_change(token)) * scale for token in TOKENS]
+    k = -math.log(0.8) / max(*changes, 0.02)
+    expected = [math.exp(-k * change) for change in changes]
+    assert min(expected) == pytest.approx(least, abs=0.01)
+    assert_weights(steer(0.8), expected, replace(BATCH, advantages=scale * BATCH.advantages))
 
 
 def test_gaussian_of_equal_values() -> None:
@@ -315,6 +360,8 @@ def test_a_new_weighting() -> None:
         (lambda: QuantileMask(1.0), "quantile must lie in .0, 1., but it is 1.0"),
         (lambda: CalibratedPower(0.0), "quantile must lie in .0, 1., but it is 0.0"),
         (lambda: CalibratedPower(0.1, 1.0), "weight must lie in .0, 1., but it is 1.0"),
+        (lambda: Decay(1.0), "least must lie in .0, 1., but it is 1.0"),
+        (lambda: Decay(0.5, 0.0), "smallest must be > 0, but it is 0.0"),
         (lambda: Sigmoid(0.0), "scale must be > 0, but it is 0.0"),
         (lambda: ReferenceCertainty("sure"), "certainty must be one of negentropy, min_entropy, max_prob, but it is 'sure'"),
         (lambda: ReferenceCertainty(temperature=0.0), "temperature must be > 0, but it is 0.0"),

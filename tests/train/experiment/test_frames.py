@@ -20,7 +20,7 @@ from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
 from train.run.log import Progress
 
-RESULTS = Path(__file__).parents[3] / "results"
+ARCHIVE = Path(__file__).parents[3] / "results" / "archive"
 
 
 def test_a_real_run(ppo_run) -> None:
@@ -55,13 +55,13 @@ def test_a_real_run(ppo_run) -> None:
         )
 
 
-def test_the_published_runs_in_one_line() -> None:
+def test_the_archived_runs_in_one_line() -> None:
     """Their gains are those of the published table, which another program wrote."""
-    runs, curves = load_runs(RESULTS / "store")
-    assert len(runs) == len(list((RESULTS / "store").glob("*/run.json")))
+    runs, curves = load_runs(ARCHIVE / "store")
+    assert len(runs) == len(list((ARCHIVE / "store").glob("*/run.json")))
     assert runs.finished.all()
     assert set(curves.run) == set(runs.index)
-    published = pd.read_csv(RESULTS / "matched-budget" / "runs.csv").set_index(["arm", "seed"]).sort_index()
+    published = pd.read_csv(ARCHIVE / "matched-budget" / "runs.csv").set_index(["arm", "seed"]).sort_index()
     arm = runs[(runs.weighting == "uniform") & (runs.kl_coef == 0.05)].set_index("seed").sort_index()
     for column in ("gain", "retention", "kl"):
         assert arm[column].to_list() == pytest.approx(published.loc["uniform 0.05", column].to_list())

@@ -9,15 +9,16 @@ import pytest
 from rich.console import Console
 
 from policies.model_files import TINY
+from tests.docs.pages import ROOT
 from tests.train.experiment.made_up_runs import write_record, write_run, write_to
 from tests.train.run.test_arguments import FIELDS, another_value
 from train.experiment.identity import identity
-from train.experiment.store import Store
-from train.finetuning.arguments import NOT_SCIENCE, PPOArgs
+from train.experiment.store import PUBLISHED, Store
+from train.finetuning.arguments import BEFORE_IT_EXISTED, NOT_SCIENCE, PPOArgs
 from train.measure.accuracy import Accuracy
 from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.reproduction.publish import publish
-from train.run.run import Run
+from train.run.run import Run, read_record, run_folders
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "pretrained"])
@@ -124,6 +125,17 @@ def test_published_accuracies_before_training_are_not_measured_again(tmp_path, m
     monkeypatch.setattr("train.experiment.store.accuracies", lambda *_, **__: pytest.fail("it was measured again"))
     assert Store(tmp_path / "other", tmp_path / "published").before(args) == found
     assert not (tmp_path / "other").exists()
+
+
+def test_archived_runs_do_not_pass_for_new_ones(tmp_path, monkeypatch) -> None:
+    """Unless a command is told to look there."""
+    monkeypatch.chdir(ROOT)
+    archive = Path("results/archive/store")
+    recorded = read_record(run_folders(archive)[0], "archive")["arguments"]
+    recorded = {name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()}
+    args = PPOArgs(**{**BEFORE_IT_EXISTED, **recorded})
+    assert Store(tmp_path, PUBLISHED).get(args) is None
+    assert Store(archive).get(args)
 
 
 def test_what_n_is_decides_what_was_there_before(tmp_path, monkeypatch) -> None:
