@@ -18,7 +18,7 @@ class InspectArgs:
     b: tyro.conf.Positional[int]
     """Second operand."""
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, a run folder, or a saved agent (.zip). Agents are read as
+    """A bundled model (tiny, seven), a folder in Hugging Face format, a run folder, or a saved agent (.zip). Agents are read as
     pickles here, which can run any code: inspect only those that you trust."""
     run: Path | None = None
     """A run folder whose checkpoints are shown, in place of --model; the page steps through them, the terminal shows the

@@ -388,7 +388,7 @@ def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None
         (["--seed", "-1"], "seed must lie in"),
         (["--origin-share", "1.5"], "origin_share must lie in"),
         (["--average-decay", "1"], "average_decay must lie in"),
-        (["--pretrained", "nowhere"], "pretrained must be 'tiny' or the folder of a model"),
+        (["--pretrained", "nowhere"], "pretrained must be one of .*'tiny' or the folder"),
         (["--pretrained", "tiny"], "n_layer must be that of the model to start from, 3, but it is 1"),
         (
             ["--pretrained", "tiny", "--n-layer", "3", "--n-head", "4", "--n-embd", "128"],
