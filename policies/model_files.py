@@ -57,8 +57,9 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
     folder = BUNDLED.get(str(pretrained), Path(pretrained))
     if not os.path.isfile(folder / "config.json"):  # Path.is_file raises where a name is too long
         raise ValueError(
-            f"pretrained must be one of {', '.join(map(repr, BUNDLED))} or the folder of a model, with a config.json, but it "
-            f"is {str(pretrained)!r}: make one with `addition-gym pretrain`, or from an agent or a run with `addition-gym export`"
+            f"pretrained must be one of {', '.join(map(repr, BUNDLED))} or the folder of a model, with a config.json, "
+            f"but it is {str(pretrained)!r}: make one with `addition-gym pretrain`, or from an agent or a run with "
+            "`addition-gym export`"
         )
     if has_linear_layout(folder):
         raise ValueError(
