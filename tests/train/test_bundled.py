@@ -22,4 +22,4 @@ def test_is_near_perfect_up_to_n_digits_and_has_a_foothold_beyond(name) -> None:
     assert model.pretrained_digits == PRESETS[name].digits
     known, longer = accuracies(model.load(), model.pretrained_digits, 60, extras=(0, 1))
     assert known.value >= 0.92
-    assert 0.05 < longer.value < 0.65
+    assert 0.05 < longer.value < 0.95
