@@ -17,6 +17,11 @@ class EvaluateArgs:
     model: str = "tiny"
     """A bundled model (tiny, seven), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on the
     Hugging Face hub (owner/name)."""
+    task: str | None = None
+    """The id of the model's task, or one of your own, as module:id or file.py:id; by default what the model's folder or the
+    agent's run folder says, or addition."""
+    task_arguments: str = ""
+    """Arguments of a task that is named, such as size=12,pretrained_size=6."""
     pretrained_digits: int | None = None
     """N; by default what the model's folder or the agent's run folder says."""
     distributions: tuple[Distribution, ...] = ("mixture", "identical", "varying")
@@ -46,9 +51,11 @@ def main() -> None:
     from policies.checks import at_least
     from train.measure.accuracy import Kind, check_n_problems, evaluate, fitting_extras
     from train.measure.evaluation_tables import error_rows, error_table, measure_table, write
+    from train.measure.task_accuracy import evaluate_task, write_task
     from train.run.files import check_output
     from train.run.meter import meter
     from train.run.models import Model
+    from train.run.named_task import named_task
 
     check_n_problems(args.n_problems)
     at_least("n_samples", args.n_samples, 1, "pass a number of completions of each problem")
@@ -57,10 +64,27 @@ def main() -> None:
     check_output(args.output)
     torch.manual_seed(args.seed)
     model, console = Model.find(args.model), Console()
+    sampled = args.sampled or args.n_samples > 1
+    decoding = "sampled" if sampled else "greedy"
+    if task := model.task if args.task is None else named_task(args.task, args.task_arguments):
+        for name in ("pretrained_digits", "distributions"):
+            if getattr(args, name) != getattr(EvaluateArgs(), name):
+                raise ValueError(
+                    f"{name} must not be given for a model of {type(task).__name__}, since only addition has it: leave it out"
+                )
+        found = evaluate_task(
+            model.load(args.device, task), task, args.n_problems, args.seed, args.n_samples, not sampled, console, args.split
+        )
+        name = type(task).__name__
+        title = f"{name}: accuracy on {args.n_problems} {args.split} problems, {decoding}, N = {task.pretrained_size}"
+        console.print(measure_table(title, found, args.model))
+        if args.output is not None:
+            write_task(args.output, found, dataclasses.asdict(args))
+            console.print(f"Written to {args.output}")
+        return
     model.check_addition()
     pretrained_digits = model.digits_or(args.pretrained_digits)
     policy = model.load(args.device)
-    sampled = args.sampled or args.n_samples > 1
     kinds = [Kind(extra, name) for name in args.distributions for extra in fitting_extras(policy, pretrained_digits)]
     with meter(console, "Evaluating", len(kinds) * args.n_problems * args.n_samples) as advance:
         evaluations = [
@@ -77,7 +101,6 @@ def main() -> None:
             )
             for kind in kinds
         ]
-    decoding = "sampled" if sampled else "greedy"
     title = f"Accuracy on {args.n_problems} {args.split} problems, {decoding}, N = {pretrained_digits}"
     console.print(measure_table(title, evaluations, args.model))
     if errors := error_rows(evaluations):

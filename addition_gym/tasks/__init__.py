@@ -8,9 +8,11 @@ import gymnasium as gym
 from addition_gym.checks import one_of
 from addition_gym.tasks.addition import Addition
 from addition_gym.tasks.parity import MixedParity
+from addition_gym.tasks.path_star import PathStar
+from addition_gym.tasks.permutation import PermutationTrack
 from addition_gym.tasks.task import Task
 
-__all__ = ["TASKS", "MixedParity", "Task", "make_task", "register"]
+__all__ = ["TASKS", "MixedParity", "PathStar", "PermutationTrack", "Task", "make_task", "register"]
 
 TASKS: dict[str, type[Task]] = {"ScratchpadAdd-v0": Addition}
 
@@ -50,3 +52,5 @@ def make_task(task: Task | str, arguments: dict[str, Any]) -> Task:
 
 
 register("MixedParity-v0", MixedParity)
+register("PathStar-v0", PathStar)
+register("PermutationTrack-v0", PermutationTrack)

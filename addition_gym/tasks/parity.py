@@ -1,6 +1,6 @@
 """``MixedParity-v0``: the parity of a bit string, answered at once or after a chain of thought."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import xor
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from addition_gym.checks import shown
-from addition_gym.tasks.task import Task, departure
+from addition_gym.tasks.task import Task
 from addition_gym.vocabulary import Vocabulary
 
 LETTERS = "abcdefghijklmnop"
@@ -20,9 +20,9 @@ class MixedParity(Task):
     """Whether a bit string has an odd number of ones. One early token decides: answer at once, or reason.
 
     ## Description
-    The prompt numbers the bits with letters, such as ``a0b1c1d0:`` for the string 0110. The model may answer at
-    once, ``=0``, which is little better than guessing where strings are long. Or it may write a chain of thought first,
-    ``>a0b1c0d0=0``: bit by bit, the parity so far. Each step of it is easy, since a letter says where to look.
+    The prompt numbers the bits with letters, such as ``a0b1c1d0:`` for 0110. The model may answer at once, ``=0``, which is
+    little better than guessing where strings are long. Or it may write a chain of thought first, ``>a00b11c10d00=0``: each
+    letter with its bit and the parity so far. Its steps are easy, since a letter says where to look.
 
     Pre-training shows both. Strings of up to N bits always come with their chain, longer ones only in a share ``chain_share``
     of the examples, and otherwise with nothing but the right answer. So the reference answers long strings at once, and
@@ -30,21 +30,19 @@ class MixedParity(Task):
     has to find that reasoning pays there, too.
 
     ## Action Space
-    ``Discrete(23)``: the next token, one of the letters a to p, ``0``, ``1``, ``:``, ``>``, ``=`` and the line
-    break, or padding, which ends the episode. Every token is legal in every state. ``MixedParity.vocabulary`` encodes and
-    decodes.
+    ``Discrete(23)``: the next token, a letter a to p, ``0``, ``1``, ``:``, ``>``, ``=``, the line break, or padding, which ends
+    the episode. Every token is legal in every state. ``MixedParity.vocabulary`` encodes and decodes.
 
     ## Observation Space
     ``Box(0, 22, (max_tokens,), int64)``: prompt and completion so far, padded on the right with 0.
 
     ## Starting State
-    The prompt of a string whose length is drawn from ``distribution``; all strings of a length are equally
-    likely. ``reset(options={"problem": "0110"})`` sets the string instead, and ``{"problem": "0110", "completion": ">a0"}``
-    starts in the middle of its chain.
+    The prompt of a string of random bits, its length from ``distribution``. ``reset(options={"problem": "0110"})`` sets the
+    string instead, and ``"completion": ">a00"`` beside it starts in the middle of its chain.
 
     ## Rewards
-    0 until the end. At the end 1 if the answer, what stands between the first ``=`` and the next line break, is
-    right, otherwise 0 (``reward="binary"``) or -1 (``reward="signed"``). The chain is not judged.
+    0 until the end. Then 1 if the answer, between the first ``=`` and the next line break, is right, otherwise 0
+    (``reward="binary"``) or -1 (``"signed"``). The chain is not judged.
 
     ## Episode End
     The episode terminates at the first line break after a ``=``, on padding, or when ``max_tokens`` are written.
@@ -53,8 +51,7 @@ class MixedParity(Task):
     ``reset`` returns ``problem``. The last step of an episode returns what :class:`addition_gym.env.TokenEnv` says, where
 
     - ``first_error`` compares with the right chain, or with the right answer if the completion begins with ``=``
-    - ``critical_tokens`` is the index of the first token of the completion
-    - ``problem_class`` is the length of the string
+    - ``critical_tokens`` is the index of the completion's first token, and ``problem_class`` the length of the string
 
     ## Arguments
     - ``size``, ``distribution``, ``pretrained_size`` (N), ``split``: see :class:`addition_gym.tasks.task.Task`; a size is a
@@ -74,8 +71,8 @@ class MixedParity(Task):
     closing = "="
     max_size: ClassVar[int] = len(LETTERS)
 
-    size: int = 12
-    pretrained_size: int = 6
+    size: int = 16
+    pretrained_size: int = 10
     chain_share: float = 0.1
 
     def __post_init__(self) -> None:
@@ -107,7 +104,7 @@ class MixedParity(Task):
         return _numbered(problem) + ":"
 
     def solution(self, problem: str) -> str:
-        return ">" + _numbered(accumulate(map(int, problem), xor)) + self.at_once(problem)
+        return ">" + _steps(problem) + self.at_once(problem)
 
     def at_once(self, problem: str) -> str:
         """The completion that answers without a chain."""
@@ -120,8 +117,8 @@ class MixedParity(Task):
     def problem_class(self, problem: str) -> str:
         return str(len(problem))
 
-    def first_error(self, completion: str, problem: str) -> int:
-        return departure(completion, self.at_once(problem) if completion.startswith("=") else self.solution(problem))
+    def right_text(self, completion: str, problem: str) -> str:
+        return self.at_once(problem) if completion.startswith("=") else self.solution(problem)
 
     def critical_tokens(self, problem: str) -> Sequence[int]:
         return [0]
@@ -132,16 +129,22 @@ class MixedParity(Task):
         if not colon or set(bits) - set("01") or numbered != _numbered(bits) or self.answer(completion) is not None:
             return ""
         chain, equals, _ = completion.partition("=")
-        done = len(chain[1:]) // 2
-        last = chain[2 * done : 2 * done + 1]
-        parities = list(accumulate(map(int, bits[done:]), xor, initial=int(last == "1")))
+        done = len(chain[1:]) // 3
+        written, pending = chain[1 : 3 * done + 1], chain[3 * done + 1 :]
+        parity = int(written[-1:] == "1")
+        left = bits[done:] if len(pending) < 2 or done >= len(bits) else str(int(pending[1] == "1")) + bits[done + 1 :]
         if equals:  # a chain that was closed too early is taken at its word
-            likely = f"{chain}={parities[0] if chain else parities[-1]}\n"
+            likely = f"{chain}={parity}\n" if chain else self.at_once(bits)
         else:
-            likely = f">{chain[1 : 2 * done + 1]}{_numbered(parities[1:], done)}={parities[-1]}\n"
+            likely = f">{written}{_steps(left, done, parity)}={(parity + left.count('1')) % 2}\n"
         return likely[len(completion) :] or "\n"
 
 
-def _numbered(bits: Iterable[object], start: int = 0) -> str:
-    """Each bit behind its letter. :param start: the place of the first in the string"""
-    return "".join(f"{letter}{bit}" for letter, bit in zip(LETTERS[start:], bits, strict=False))
+def _numbered(bits: str) -> str:
+    return "".join(letter + bit for letter, bit in zip(LETTERS, bits, strict=False))
+
+
+def _steps(bits: str, start: int = 0, parity: int = 0) -> str:
+    """The steps of a chain: letter, bit and parity. :param start: how many are done, which have led to a parity"""
+    parities = list(accumulate(map(int, bits), xor, initial=parity))[1:]
+    return "".join(f"{letter}{bit}{p}" for letter, bit, p in zip(LETTERS[start:], bits, parities, strict=False))

@@ -20,7 +20,7 @@ from train.experiment.store import Store, identity
 from train.finetuning.arguments import PPOArgs
 
 MARGIN = python_blocks(ROOT / "docs" / "own_weighting.md")[0]
-REVERSE = python_blocks(ROOT / "docs" / "own_task.md")[0]
+REVERSE = python_blocks(ROOT / "docs" / "own_task.md")[2]
 SHORT = ["--total-timesteps", 1, "--n-envs", 4, "--n-episodes", 4, "--batch-size", 4, "--eval-problems", 3]
 SHORT += ["--eval-every-problems", 3]
 

@@ -13,6 +13,7 @@ from train.experiment.identity import accuracies_before, differences, recorded_i
 from train.finetuning.arguments import ADDITION, BEFORE_IT_EXISTED, PPOArgs
 from train.measure.episodes import SUCCESS
 from train.measure.learning_speed import LearningSpeed, learning_speed
+from train.measure.task_accuracy import HARDER
 from train.run.log import EPISODES, PROGRESS, STEP, Progress, in_order
 from train.run.run import RECORD, RESULTS, read_record
 
@@ -140,7 +141,10 @@ def at_the_end(progress: Progress, column: str) -> float:
 
 def trained_kind(run: Mapping[str, Any] | pd.Series) -> str:
     """What the accuracy on the problems of the training is called, for a row of :attr:`Runs.runs`."""
-    return f"N+{run['extra_digits']:g}" if run.get("env") == ADDITION else SUCCESS
+    if run.get("env") == ADDITION:
+        return f"N+{run['extra_digits']:g}"
+    of_task = any(pd.notna(run.get(f"{when}_{HARDER}")) for when in ("before", "after"))
+    return HARDER if of_task else SUCCESS
 
 
 def _values(accuracies: Mapping[str, Any]) -> dict[str, float]:

@@ -23,17 +23,18 @@ ADDITION = "ScratchpadAdd-v0"
 @hinted
 @dataclass(frozen=True)
 class PPOArgs:
-    preset: Literal["tiny", "paper", "official"] = "tiny"
-    """Where the other defaults come from: ours, the paper's text, or the authors' code."""
+    preset: Literal["tiny", "parity", "paper", "official"] = "tiny"
+    """Where the other defaults come from: ours for addition or another task, the paper's text, or the authors' code."""
     pretrained: str = "tiny"
     """A bundled model (tiny, seven), or a folder in Hugging Face format."""
     pretrained_digits: int | None = None
     """N; by default what the folder says."""
     env: Annotated[str, tyro.conf.arg(aliases=["--task"])] = ADDITION
-    """Where to train: scratchpad addition, another task of addition_gym such as MixedParity-v0, or a token-level environment of
-    your own that a module or a file registers with Gymnasium, as module:id or file.py:id."""
-    task_arguments: tuple[str, ...] = ()
-    """Arguments of a task other than addition, as name=value, such as size=12; others are those that the model was made for."""
+    """Where to train: scratchpad addition, another task such as MixedParity-v0, or a task or a token-level environment of your
+    own that a module or a file registers, as module:id or file.py:id."""
+    task_arguments: str = ""
+    """Arguments of a task other than addition, such as size=12,pretrained_size=6; the rest is as the model was made for, or the
+    task's default."""
     extra_digits: int = 1
     """k: train on the paper's mixture of N+k digits."""
     reward: Reward = "binary"
@@ -181,6 +182,7 @@ _PAPER = PPOArgs(
 
 PRESETS = {
     "tiny": PPOArgs(),
+    "parity": PPOArgs(preset="parity", pretrained="parity", env="MixedParity-v0", total_timesteps=100_000),
     "paper": _PAPER,
     "official": dataclasses.replace(
         _PAPER,

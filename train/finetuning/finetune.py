@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
 
+from addition_gym.tasks import TASKS
 from agents import PrioritizedKLPPO
 from agents.weighting import TokenWeights, named_weighting
 from policies.checks import above, at_least, between
@@ -20,6 +21,7 @@ from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents
 from train.run.logger import run_logger
 from train.run.meter import Advance, duration, meter
 from train.run.models import Model
+from train.run.named_task import registered_name
 from train.run.own_code import OwnCode
 from train.run.process import StopSignals
 from train.run.run import Run, read_record
@@ -74,11 +76,12 @@ def make_agent(args: PPOArgs) -> PrioritizedKLPPO:
     )
 
 
-def task_arguments(args: PPOArgs) -> tuple[str, ...]:
+def task_arguments(args: PPOArgs) -> str:
     """Those of the task: what the model was made for, and over it what the command line says."""
-    if args.env == ADDITION or ":" in args.env:
+    if args.env == ADDITION or registered_name("env", args.env) not in TASKS:
         return args.task_arguments
-    return (*Model.find(args.pretrained).task_arguments(args.env), *args.task_arguments)
+    given = (Model.find(args.pretrained).task_arguments(args.env), args.task_arguments)
+    return ",".join(filter(None, given))
 
 
 def token_weights(args: PPOArgs) -> TokenWeights:

@@ -9,6 +9,7 @@ from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
 import addition_gym
+from addition_gym.tasks import TASKS
 from addition_gym.vector_env import TokenVectorEnv
 from agents import PrioritizedKLPPO
 from agents.baselines import Baseline
@@ -18,11 +19,14 @@ from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.callbacks import CriticalTokenCallback, InspectorCallback, SampleCallback
 from train.measure.choices import HeldOut
 from train.measure.episodes import SUCCESS, play
-from train.measure.task_accuracy import HARDER, PRETRAINED, task_accuracies
+from train.measure.task_accuracy import HARDER, PRETRAINED, evaluate_task
 from train.run.meter import SILENT, meter
 from train.run.models import Model
-from train.run.named_task import named_task
+from train.run.named_task import named_task, registered_name
 from train.run.own_code import OwnCode
+
+OF_ADDITION = ["pretrained_digits", "extra_digits"]
+"""Arguments that only addition has."""
 
 
 class Task(Protocol):
@@ -111,7 +115,8 @@ class NamedTask:
         return TokenVectorEnv(self.args.n_envs, task, self.args.reward, n_samples_per_problem=n_samples)
 
     def measure(self, agent: PrioritizedKLPPO, n_problems: int, split: HeldOut, console: Console = SILENT) -> list[Accuracy]:
-        return task_accuracies(agent.policy, self.task, n_problems, console=console, split=split)
+        found = evaluate_task(agent.policy, self.task, n_problems, console=console, split=split)
+        return [evaluation.accuracy for evaluation in found]
 
     def callbacks(self) -> Sequence[BaseCallback]:
         return []
@@ -162,11 +167,15 @@ def task_of(args: PPOArgs) -> Task:
 
     :raises ValueError: if its environment is unknown, or an argument is given that it does not have
     """
+    kind: type[Addition | NamedTask | OwnTask]
     if args.env == ADDITION:
-        return Addition(args)
-    if ":" not in args.env:
-        return NamedTask(args)
-    for name in ("pretrained_digits", "extra_digits", "reward", "n_samples_per_problem"):
+        kind, others = Addition, ["task_arguments"]
+    elif registered_name("env", args.env) in TASKS:
+        kind, others = NamedTask, OF_ADDITION
+    else:
+        kind, others = OwnTask, [*OF_ADDITION, "task_arguments", "reward", "n_samples_per_problem"]
+    for name in others:
         if getattr(args, name) != getattr(PPOArgs(), name):
-            raise ValueError(f"{name} must not stand beside env = {args.env!r}, since only addition has it: leave it out")
-    return OwnTask(args)
+            why = "only addition has it" if name in OF_ADDITION else "that does not have it"
+            raise ValueError(f"{name} must not stand beside env = {args.env!r}, since {why}: leave it out")
+    return kind(args)

@@ -170,12 +170,21 @@ class Evaluation:
 
     def measures(self) -> dict[str, Accuracy | PassAtK]:
         """Accuracy of single completions; pass@k, for powers of two and for all samples, of several."""
-        n = self.n_samples
-        if n == 1:
-            return {"accuracy": self.accuracy}
-        right = np.reshape([attempt.is_success for attempt in self.attempts], (self.n_problems, n)).sum(axis=1)
-        ks = sorted({2**power for power in range(n.bit_length())} | {n})
-        return {f"pass@{k}": pass_at_k(self.kind.name, right, n, k) for k in ks}
+        return measures(self.kind.name, [attempt.is_success for attempt in self.attempts], self.n_samples)
+
+
+def measures(kind: str, successes: Sequence[bool], n_samples: int) -> dict[str, Accuracy | PassAtK]:
+    """Accuracy of single completions; pass@k, for powers of two and for all samples, of several.
+
+    :param kind: the name of the kind of problem
+    :param successes: of the samples of the first problem, then of those of the second, ...
+    :param n_samples: of each problem
+    """
+    if n_samples == 1:
+        return {"accuracy": Accuracy(kind, sum(successes), len(successes))}
+    right = np.reshape(successes, (-1, n_samples)).sum(axis=1)
+    ks = sorted({2**power for power in range(n_samples.bit_length())} | {n_samples})
+    return {f"pass@{k}": pass_at_k(kind, right, n_samples, k) for k in ks}
 
 
 def evaluate(

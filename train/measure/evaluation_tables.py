@@ -9,11 +9,12 @@ from rich.console import RenderableType
 
 from train.measure.accuracy import Accuracy, Evaluation, PassAtK, accuracy_table
 from train.measure.tables import rich_table
+from train.measure.task_accuracy import TaskEvaluation
 from train.run.files import write_json, write_rows
 from train.run.provenance import provenance
 
 
-def measure_table(title: str, evaluations: Sequence[Evaluation], model: str) -> RenderableType:
+def measure_table(title: str, evaluations: Sequence[Evaluation | TaskEvaluation], model: str) -> RenderableType:
     """One row per kind of problem, with its accuracy or its pass@k."""
     columns: dict[str, list[Accuracy | PassAtK]] = {}
     for evaluation in evaluations:

@@ -10,12 +10,13 @@ from train.run.arguments import hinted
 @hinted
 @dataclass(frozen=True)
 class PretrainArgs:
-    preset: Literal["tiny", "seven", "paper"] = "tiny"
+    preset: Literal["tiny", "seven", "parity", "paper"] = "tiny"
     """Where the other defaults come from."""
     task: str = "ScratchpadAdd-v0"
-    """What the model is for: the id of a task of addition_gym."""
-    task_arguments: tuple[str, ...] = ()
-    """Arguments of a task other than addition, as name=value, such as size=12."""
+    """What the model is for: the id of a task, or one of your own that a module or a file registers, as module:id or
+    file.py:id."""
+    task_arguments: str = ""
+    """Arguments of a task other than addition, such as size=12,pretrained_size=6."""
     digits: int = 5
     """N: operands have 1 to N digits."""
     distribution: Literal["up_to", "longer"] = "up_to"
@@ -83,6 +84,15 @@ PRESETS = {
         origin_steps=0,
         muon_learning_rate=1e-2,
         average_decay=0.99,
+    ),
+    "parity": PretrainArgs(
+        preset="parity",
+        task="MixedParity-v0",
+        n_layer=2,
+        n_embd=64,
+        steps=3500,
+        origin_steps=500,
+        tokens_per_step=1300,
     ),
     "paper": PretrainArgs(
         preset="paper",

@@ -27,7 +27,7 @@ from policies.device import resolve_device
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
 from policies.model_files import load_gpt2, save_gpt2
 from train.measure.accuracy import accuracies, accuracy_table
-from train.measure.task_accuracy import task_accuracies
+from train.measure.task_accuracy import evaluate_task
 from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.pretraining.checkpoint import Checkpoint
 from train.pretraining.data import packed_blocks
@@ -38,6 +38,7 @@ from train.run.files import write_json
 from train.run.meter import Advance, meter, unseen
 from train.run.models import PRETRAINING, Model
 from train.run.named_task import named_task
+from train.run.own_code import OwnCode
 from train.run.process import StopSignals
 from train.run.provenance import provenance
 from train.run.run import Run
@@ -316,21 +317,22 @@ def train(args: PretrainArgs, console: Console) -> Path:
     """
     check(args)
     args = dataclasses.replace(args, device=resolve_device(args.device))
-    with Run.start("pretrain", args, PRESETS, console) as run:
+    sources = {OwnCode.find("task", args.task).source} if ":" in args.task else set()
+    with Run.start("pretrain", args, PRESETS, console, sources=sources) as run:
         model = run.folder / MODEL
         if not (model / PRETRAINING).is_file():
             with run.training(Checkpoints(run.folder, ".pt").newest) as signals:
                 pretrain(args, run, signals)
-        policy = Model.find(model).load(args.device)
+        policy = Model.find(model).load(args.device, task_of(args))
         if args.task == ADDITION:
             found = accuracies(policy, args.digits, args.eval_problems, args.seed, console=console)
         else:
-            found = task_accuracies(policy, task_of(args), args.eval_problems, args.seed, console=console)
+            evaluations = evaluate_task(policy, task_of(args), args.eval_problems, args.seed, console=console)
+            found = [evaluation.accuracy for evaluation in evaluations]
         console.print(accuracy_table(f"Accuracy on {args.eval_problems} test problems, greedy", {"pre-trained": found}))
         run.write_results({"after": {accuracy.kind: accuracy.as_dict() for accuracy in found}})
     console.print(f"The model is in {model}; fine-tune it with", markup=False)
-    command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}" + (
-        "" if args.task == ADDITION else f" --task {args.task}"
-    )
+    named = "" if args.task == ADDITION else f" --task {shlex.quote(args.task)}"
+    command = f"addition-gym ppo --pretrained {shlex.quote(str(model))}{named}"
     console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
     return run.folder

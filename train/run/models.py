@@ -59,8 +59,8 @@ class Model:
             path = path / AGENT
         if not ((path.suffix == ".zip" and path.is_file()) or (path / "config.json").is_file() or is_nanogpt(path)):
             raise ValueError(
-                f"model must be one of {', '.join(map(repr, BUNDLED))}, a folder in Hugging Face format, a run folder with an "
-                "agent, a saved agent (.zip), or a model on the Hugging Face hub (owner/name), but "
+                "model must be 'tiny', a folder in Hugging Face format, a run folder with an agent, a saved agent (.zip), "
+                f"another bundled model ({', '.join(BUNDLED)}), or a model on the Hugging Face hub (owner/name), but "
                 f"{str(model)!r} is none of these: check the path"
             )
         return cls(str(model), path)
@@ -111,10 +111,10 @@ class Model:
             )
         return self.path
 
-    def task_arguments(self, task_id: str) -> tuple[str, ...]:
+    def task_arguments(self, task_id: str) -> str:
         """With which arguments it was made for a task; none if it was made for another one."""
         made_for, arguments = self._made_for()
-        return arguments if made_for == task_id else ()
+        return arguments if made_for == task_id else ""
 
     @property
     def task(self) -> Task | None:
@@ -122,13 +122,13 @@ class Model:
         task_id, arguments = self._made_for()
         return named_task(task_id, arguments) if task_id in TASKS.keys() - {ADDITION} else None
 
-    def _made_for(self) -> tuple[str, tuple[str, ...]]:
+    def _made_for(self) -> tuple[str, str]:
         if self.is_agent:
             records = [read_record(folder, "model") for folder in self.path.absolute().parents[:2]]
             said: dict[str, Any] = next((record["arguments"] for record in records if record), {})
         else:
             said = read_json(self.path / PRETRAINING, "model") if (self.path / PRETRAINING).is_file() else {}
-        return str(said.get("env") or said.get("task")), tuple(said.get("task_arguments", ()))
+        return str(said.get("env") or said.get("task")), str(said.get("task_arguments", ""))
 
     def check_addition(self) -> None:
         """Refuse a model of another task before anything is asked of it.
@@ -152,15 +152,17 @@ class Model:
         """
         return _digest(self.folder)
 
-    def load(self, device: str = "cpu") -> GPT2Policy:
+    def load(self, device: str = "cpu", task: Task | None = None) -> GPT2Policy:
         """Its policy. It may come from a stranger: no code in it is run.
 
         :param device: where to put it
+        :param task: by default :attr:`task`, or addition
         :raises ValueError: if there is no such device, or the model is damaged or a nanoGPT checkpoint
         """
         place = torch.device(resolve_device(device))
         # Any length does, since evaluation brings its own
-        vocab_size = VOCAB_SIZE if self.task is None else self.task.vocabulary.size
+        task = task or self.task
+        vocab_size = VOCAB_SIZE if task is None else task.vocabulary.size
         observation_space = token_space(MAX_TOKENS_MARGIN, vocab_size)
         action_space = spaces.Discrete(vocab_size)
         if self.is_agent:

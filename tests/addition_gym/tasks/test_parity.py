@@ -21,16 +21,17 @@ def is_odd(bits: str) -> str:
 
 def test_the_example_of_the_manual():
     assert TASK.prompt("0110") == "a0b1c1d0:"
-    assert TASK.solution("0110") == ">a0b1c0d0=0\n"
+    assert TASK.solution("0110") == ">a00b11c10d00=0\n"
     assert TASK.at_once("0110") == "=0\n"
 
 
 @given(bit_strings)
 def test_answers_and_chains_by_an_oracle(bits):
-    chain = re.fullmatch(r">((?:[a-p][01])+)=([01])\n", TASK.solution(bits))
+    chain = re.fullmatch(r">((?:[a-p][01][01])+)=([01])\n", TASK.solution(bits))
     assert chain is not None
-    assert chain[1][::2] == "abcdefghijklmnop"[: len(bits)]
-    assert list(chain[1][1::2]) == [is_odd(bits[: index + 1]) for index in range(len(bits))]
+    assert chain[1][::3] == "abcdefghijklmnop"[: len(bits)]
+    assert chain[1][1::3] == bits
+    assert list(chain[1][2::3]) == [is_odd(bits[: index + 1]) for index in range(len(bits))]
     assert TASK.expected(bits) == chain[2] == is_odd(bits)
     assert TASK.is_correct(TASK.at_once(bits), bits)
     assert not TASK.is_correct(f"={1 - int(is_odd(bits))}\n", bits)
@@ -42,9 +43,9 @@ def test_answers_and_chains_by_an_oracle(bits):
     [
         ("=0\n", True, -1),
         ("=1\n", False, 1),
-        (">a0b1c0d0=0\n", True, -1),
-        (">a0b0c1d1=1\n", False, 4),
-        (">a0=0\n", True, 3),
+        (">a00b11c10d00=0\n", True, -1),
+        (">a00b10c11d01=1\n", False, 6),
+        (">a00=0\n", True, 4),
         ("\n\n:=0\n", True, 0),
         ("=0=\n", False, 2),
         ("=\n", False, 1),
@@ -66,9 +67,10 @@ def test_either_text_is_right(completion, success, first_error):
     ("written", "rest"),
     [
         ("=", "0\n"),
-        (">a1", "b0c1d1=1\n"),  # a wrong parity is carried on
-        (">a0b1=", "1\n"),  # closed too early
-        (">a0b1c", "0d0=0\n"),
+        (">a01", "b10c11d01=1\n"),  # a wrong parity is carried on
+        (">a00b0", "0c11d01=1\n"),  # and so is a wrong bit
+        (">a00b11=", "1\n"),  # closed too early
+        (">a00b11c", "10d00=0\n"),
         ("=0\n", ""),
     ],
 )
@@ -83,10 +85,10 @@ def test_the_share_of_chains_is_a_dial_for_long_strings_only(share):
     chains = {True: [], False: []}
     for _ in range(4000):
         problem = task.sample(rng)
-        chains[len(problem) > 6].append(task.demonstration(problem, rng).startswith(">"))
+        chains[len(problem) > 10].append(task.demonstration(problem, rng).startswith(">"))
     assert all(chains[False])
     assert np.mean(chains[True]) == pytest.approx(share, abs=0.04)
-    assert {len(task.sample(rng)) for _ in range(500)} == set(range(1, 13))
+    assert {len(task.sample(rng)) for _ in range(500)} == set(range(1, 17))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
