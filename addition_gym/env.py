@@ -206,7 +206,7 @@ class ScratchpadAddEnv(TokenEnv):
 
     ## Arguments
     - ``digits``: the longest operand, in digits, >= 1
-    - ``distribution``: ``"identical"``, ``"varying"``, ``"up_to"`` or ``"mixture"``; see
+    - ``distribution``: ``"identical"``, ``"varying"``, ``"up_to"``, ``"longer"`` or ``"mixture"``; see
       :class:`addition_gym.problems.ProblemSampler`
     - ``pretrained_digits``: N of the mixture, the critical tokens and the classes, 1 <= N < ``digits``; by default
       ``digits - 1``

@@ -8,7 +8,7 @@ import numpy as np
 
 from addition_gym.checks import check_digits, one_of
 
-Distribution = Literal["identical", "varying", "up_to", "mixture"]
+Distribution = Literal["identical", "varying", "up_to", "longer", "mixture"]
 Split = Literal["all", "train", "validation", "test"]
 
 _HELD_OUT: dict[int, Split] = {0: "test", 1: "validation"}
@@ -43,6 +43,7 @@ class ProblemSampler:
         - ``"identical"``: both have exactly ``digits`` digits
         - ``"varying"``: one has ``digits`` digits, the other a length uniform in 1..``digits``; a coin toss says which
         - ``"up_to"``: each has a length uniform in 1..``digits`` (pre-training: "balanced over 1..N")
+        - ``"longer"``: the length of each is the larger of two that are uniform in 1..``digits``
         - ``"mixture"``: the RL problems of arXiv:2502.06533. One operand has ``digits`` = N+k digits; the other, with
           probability 1/2, a length uniform in 1..N, otherwise uniform in N+1..N+k; a coin toss says which is the long one
     :param pretrained_digits: N, only read by ``"mixture"``: 1 <= N < ``digits``
@@ -91,6 +92,11 @@ class ProblemSampler:
                 return self.digits, self.digits
             case "up_to":
                 return uniform(1, self.digits), uniform(1, self.digits)
+            case "longer":
+                return (
+                    max(uniform(1, self.digits), uniform(1, self.digits)),
+                    max(uniform(1, self.digits), uniform(1, self.digits)),
+                )
             case "varying":
                 other = uniform(1, self.digits)
             case "mixture":

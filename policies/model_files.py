@@ -47,7 +47,7 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
 
     Only ``config.json`` and ``model.safetensors`` are read, and no code in either is run.
 
-    :param pretrained: ``"tiny"`` for the bundled model, or a folder in Hugging Face format
+    :param pretrained: the name of a bundled model, such as ``"tiny"``, or a folder in Hugging Face format
     :param vocab_size: V of the task; the model must have exactly this many tokens
     :param n_positions: longest text of the task, in tokens; the model must have at least this many positions
     :param pad_token_id: the task's padding token, written into the model's configuration
@@ -57,8 +57,9 @@ def load_gpt2(pretrained: str | Path, vocab_size: int, n_positions: int, pad_tok
     folder = BUNDLED.get(str(pretrained), Path(pretrained))
     if not os.path.isfile(folder / "config.json"):  # Path.is_file raises where a name is too long
         raise ValueError(
-            f"pretrained must be 'tiny' or the folder of a model, with a config.json, but it is {str(pretrained)!r}: "
-            "make one with `addition-gym pretrain`, or from an agent or a run with `addition-gym export`"
+            f"pretrained must be one of {', '.join(map(repr, BUNDLED))} or the folder of a model, with a config.json, "
+            f"but it is {str(pretrained)!r}: make one with `addition-gym pretrain`, or from an agent or a run with "
+            "`addition-gym export`"
         )
     if has_linear_layout(folder):
         raise ValueError(

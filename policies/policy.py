@@ -36,7 +36,7 @@ class GPT2Policy(ActorCriticPolicy):
     :param observation_space: ``Box(0, V - 1, (max_tokens,))`` of integers
     :param action_space: ``Discrete(V)``
     :param lr_schedule: learning rate as a function of the remaining progress (1 to 0)
-    :param pretrained: ``"tiny"`` (the bundled model) or a folder in Hugging Face format; None starts from random weights
+    :param pretrained: ``"tiny"`` or ``"seven"`` (bundled) or a folder in Hugging Face format; None starts from random weights
     :param n_layer: blocks of a model with random weights
     :param n_head: attention heads of a model with random weights
     :param n_embd: width D of a model with random weights
@@ -90,8 +90,8 @@ class GPT2Policy(ActorCriticPolicy):
             at_least("each width of value_net_arch", width, 1, "pass () for a linear head")
         if pretrained is not None and not isinstance(pretrained, str | Path):
             raise TypeError(
-                f"pretrained must be 'tiny' or a folder, but it is a {type(pretrained).__name__}: write a model to a folder "
-                "with policies.model_files.save_gpt2(model, folder) first"
+                f"pretrained must be 'tiny', 'seven' or a folder, but it is a {type(pretrained).__name__}: write a model to a "
+                "folder with policies.model_files.save_gpt2(model, folder) first"
             )
         self.max_tokens = max_tokens
         self.value_net_arch = tuple(value_net_arch)

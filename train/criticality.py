@@ -15,9 +15,9 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class CriticalityArgs:
     model: str = "tiny"
-    """Whose successes decide what is critical: the bundled model (tiny), a folder in Hugging Face format, a run folder, a saved
-    agent (.zip), or a model on the Hugging Face hub (owner/name). The certainty is that of an agent's reference: the model
-    that it was fine-tuned from."""
+    """Whose successes decide what is critical: a bundled model (tiny, seven), a folder in Hugging Face format, a run folder, a
+    saved agent (.zip), or a model on the Hugging Face hub (owner/name). The certainty is that of an agent's reference: the
+    model that it was fine-tuned from."""
     pretrained_digits: int | None = None
     """N; by default what the model's folder or the agent's run folder says."""
     extra_digits: int = 1

@@ -15,8 +15,8 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class DiagnoseArgs:
     models: tyro.conf.Positional[tuple[str, ...]] = ("tiny",)
-    """Each the bundled model (tiny), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on the
-    Hugging Face hub (owner/name)."""
+    """Each a bundled model (tiny, seven), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on
+    the Hugging Face hub (owner/name)."""
     pretrained_digits: int | None = None
     """N of all of them; by default what each model's folder or the agent's run folder says."""
     n_problems: int = 500
@@ -43,7 +43,7 @@ def main() -> None:
 
     check_n_problems(args.n_problems)
     if not args.models:
-        raise ValueError("models must name at least one, but there is none: leave them out for the bundled one")
+        raise ValueError("models must name at least one, but there is none: leave them out for tiny")
     check_output(args.output)
     console, models = Console(), [Model.find(name) for name in args.models]
     for model in models:

@@ -15,7 +15,7 @@ from train.run.process import run_command
 @dataclass(frozen=True)
 class EvaluateArgs:
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on the
+    """A bundled model (tiny, seven), a folder in Hugging Face format, a run folder, a saved agent (.zip), or a model on the
     Hugging Face hub (owner/name)."""
     task: str | None = None
     """The id of the model's task, or one of your own, as module:id or file.py:id; by default what the model's folder or the

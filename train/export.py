@@ -16,8 +16,8 @@ class ExportArgs:
     output: Path
     """The folder to write: the model with its tokenizer, vocab.json, README.md and, if N is known, pretraining.json."""
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, a run folder, a saved agent (.zip), a nanoGPT checkpoint (a
-    torch file, or a folder with one), or a model on the Hugging Face hub (owner/name)."""
+    """A bundled model (tiny, seven), a folder in Hugging Face format, a run folder, a saved agent (.zip), a nanoGPT checkpoint
+    (a torch file, or a folder with one), or a model on the Hugging Face hub (owner/name)."""
     pretrained_digits: int | None = None
     """N; by default what the model's folder or the agent's run folder says, if it does."""
     vocabulary: Path | None = None

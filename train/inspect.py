@@ -26,7 +26,7 @@ class InspectArgs:
     problem: str | None = None
     """The problem, for a model of another task, such as 0110; by default a test problem that the seed chooses."""
     model: str = "tiny"
-    """The bundled model (tiny), a folder in Hugging Face format, a run folder, or a saved agent (.zip). Agents are read as
+    """A bundled model (tiny, seven), a folder in Hugging Face format, a run folder, or a saved agent (.zip). Agents are read as
     pickles here, which can run any code: inspect only those that you trust."""
     run: Path | None = None
     """A run folder whose checkpoints are shown, in place of --model; the page steps through them, the terminal shows the

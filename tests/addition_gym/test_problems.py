@@ -70,6 +70,9 @@ def probabilities(digits: int, distribution: str, pretrained_digits: int) -> dic
     elif distribution == "up_to":
         for pair in product(lengths, lengths):
             table[pair] += Fraction(1, digits**2)
+    elif distribution == "longer":
+        for draws in product(lengths, repeat=4):
+            table[max(draws[:2]), max(draws[2:])] += Fraction(1, digits**4)
     else:
         for other in lengths:
             if distribution == "varying":
@@ -93,6 +96,8 @@ def probabilities(digits: int, distribution: str, pretrained_digits: int) -> dic
         (4, "varying", 1),
         (1, "up_to", 1),
         (4, "up_to", 1),
+        (1, "longer", 1),
+        (4, "longer", 1),
         (2, "mixture", 1),
         (4, "mixture", 3),
         (5, "mixture", 3),
@@ -131,7 +136,7 @@ def test_operands_may_be_longer_than_64_bits():
     assert all(type(x) is int and 10**29 <= x < 10**30 for pair in problems for x in pair)
 
 
-@pytest.mark.parametrize("distribution", ["identical", "varying", "up_to"])
+@pytest.mark.parametrize("distribution", ["identical", "varying", "up_to", "longer"])
 def test_the_splits_share_nothing_and_cover_everything(distribution):
     everything = set(product(range(10), repeat=2))
     found = [set(draw(2500, digits=1, distribution=distribution, split=s)) for s in SPLITS]
@@ -141,7 +146,7 @@ def test_the_splits_share_nothing_and_cover_everything(distribution):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("distribution", ["identical", "varying", "up_to", "mixture"])
+@pytest.mark.parametrize("distribution", ["identical", "varying", "up_to", "longer", "mixture"])
 def test_a_split_holds_only_its_own_problems(distribution, split):
     problems = draw(300, digits=4, distribution=distribution, split=split)
     assert {split_of(a, b) for a, b in problems} == {split}

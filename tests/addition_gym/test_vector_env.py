@@ -24,7 +24,7 @@ arguments = st.integers(1, 3).flatmap(
     lambda digits: st.fixed_dictionaries(
         {
             "digits": st.just(digits),
-            "distribution": st.sampled_from(["identical", "varying", "up_to", "mixture"][: 4 if digits > 1 else 3]),
+            "distribution": st.sampled_from(["identical", "varying", "up_to", "longer", "mixture"][: 5 if digits > 1 else 4]),
             "split": st.sampled_from(["all", "train", "test"]),
             "reward": st.sampled_from(["binary", "signed"]),
         }

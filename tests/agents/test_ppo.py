@@ -323,11 +323,11 @@ def test_value_head_has_its_own_learning_rate() -> None:
         (dict(max_grad_norm=0.0), ValueError, "max_grad_norm must be > 0"),
         (dict(certainty_temperature=0.0), ValueError, "certainty_temperature must be > 0"),
         (dict(gamma=1.5), ValueError, r"gamma must lie in \[0, 1\]"),
-        (dict(policy_kwargs=dict(pretrained="nowhere")), ValueError, "pretrained must be 'tiny' or the folder of a model"),
+        (dict(policy_kwargs=dict(pretrained="nowhere")), ValueError, "pretrained must be one of .*'tiny' or the folder"),
         (
             dict(policy_kwargs=dict(pretrained=torch.nn.Linear(2, 2))),
             TypeError,
-            "pretrained must be 'tiny' or a folder, but it is a Linear: write a model",
+            "pretrained must be 'tiny', 'seven' or a folder, but it is a Linear: write a model",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from gymnasium import spaces
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from transformers import GPT2LMHeadModel
@@ -16,6 +17,8 @@ from addition_gym.env import ScratchpadAddEnv
 from addition_gym.episode import token_space
 from policies import GPT2Policy
 from policies.text_cache import Decoded
+from train.pretraining.arguments import PretrainArgs
+from train.pretraining.pretrain import train
 
 PRETRAIN_RUN = dict(
     digits=1,
@@ -34,6 +37,7 @@ PRETRAIN_RUN = dict(
     seed=0,
     device="cpu",
 )
+SHORT = {**PRETRAIN_RUN, "steps": 3, "origin_steps": 0, "tokens_per_step": 200}
 
 N_ENVS, N_EPISODES, EVAL_PROBLEMS = 4, 8, 12
 PPO_RUN = [
@@ -174,3 +178,9 @@ def weights(module: torch.nn.Module) -> dict[str, np.ndarray]:
 def same_weights(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
     assert first.keys() == second.keys()
     return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def trained_weights(folder: Path, **changes: object) -> dict[str, np.ndarray]:
+    """Of a short pre-training."""
+    args = PretrainArgs(**{**SHORT, "eval_problems": 1, "run_folder": folder, **changes})
+    return weights(hugging_face(train(args, Console(quiet=True)) / "model"))

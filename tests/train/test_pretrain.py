@@ -6,13 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, encode, prompt, solution
 from policies.gpt2 import build_gpt2, gpt2_config
 from policies.model_files import load_gpt2
-from tests.train.helpers import PRETRAIN_RUN, bucket, budget, hugging_face, next_token_log_probs, same_weights, weights
+from tests.train.helpers import (
+    PRETRAIN_RUN,
+    SHORT,
+    budget,
+    hugging_face,
+    next_token_log_probs,
+    same_weights,
+    trained_weights,
+    weights,
+)
 from train import pretrain
 from train.measure.accuracy import accuracies
 from train.pretraining import pretrain as pretraining
@@ -25,7 +33,6 @@ from train.run.process import Interrupted
 from train.run.run import is_finished
 
 FLAGS = [part for name, value in PRETRAIN_RUN.items() for part in (f"--{name.replace('_', '-')}", value)]
-SHORT = {**PRETRAIN_RUN, "steps": 3, "origin_steps": 0, "tokens_per_step": 200}
 
 
 def small_model(n_positions: int = 193):
@@ -121,12 +128,6 @@ def test_prints_how_it_goes(command, capsys, tmp_path) -> None:
     assert f"step   101 of 101  loss {loss:.4f}" in out
     assert "<=N" in out
     assert f"addition-gym ppo --pretrained {tmp_path / 'model'}" in out
-
-
-def trained_weights(folder: Path, **changes: object) -> dict[str, np.ndarray]:
-    """Of a short run."""
-    args = PretrainArgs(**{**SHORT, "eval_problems": 1, "run_folder": folder, **changes})
-    return weights(hugging_face(pretraining.train(args, Console(quiet=True)) / "model"))
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -283,48 +284,6 @@ def test_loss_is_the_mean_over_completion_tokens() -> None:
     assert float(next_token_loss(model, tokens, mask, positions)) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def positions_seen(monkeypatch, tmp_path, **changes) -> list[torch.Tensor]:
-    seen = []
-    loss = pretraining.next_token_loss
-
-    def spy(model, tokens, mask, positions):
-        seen.append(positions)
-        return loss(model, tokens, mask, positions)
-
-    monkeypatch.setattr(pretraining, "next_token_loss", spy)
-    trained_weights(tmp_path, **changes)
-    return seen
-
-
-def test_blocks_of_the_first_stage_stand_anywhere_in_the_position_table(monkeypatch, tmp_path) -> None:
-    positions = torch.cat(positions_seen(monkeypatch, tmp_path, steps=60))
-    assert (positions.diff(dim=1) == 1).all()
-    assert (positions.min(), positions.max()) == (0, budget(2) - 1)
-
-
-def test_half_the_blocks_of_the_second_stage_start_at_the_origin(monkeypatch, tmp_path) -> None:
-    seen = positions_seen(monkeypatch, tmp_path, steps=1, origin_steps=100)
-    assert len(seen) == 101
-    starts = torch.cat(seen[1:])[:, 0]
-    assert 0.4 < (starts == 0).float().mean() < 0.65
-    assert len(starts.unique()) > 10
-
-
-def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None:
-    seen = []
-    sample = pretraining.ProblemSampler.sample
-
-    def spy(sampler, rng):
-        seen.append(sample(sampler, rng))
-        return seen[-1]
-
-    monkeypatch.setattr(pretraining.ProblemSampler, "sample", spy)
-    monkeypatch.setattr(pretraining, "accuracies", lambda *_, **__: [])
-    trained_weights(tmp_path, steps=20)
-    assert len(set(seen)) > 30
-    assert all(bucket(*problem) > 1 for problem in seen)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -335,6 +294,15 @@ def test_trains_on_problems_that_are_not_held_out(monkeypatch, tmp_path) -> None
         (["--warmup-steps", "-5"], "warmup_steps must be >= 0"),
         (["--learning-rate", "nan"], "learning_rate must be >= 0 and finite"),
         (["--seed", "-1"], "seed must lie in"),
+        (["--origin-share", "1.5"], "origin_share must lie in"),
+        (["--gap-share", "-0.1"], "gap_share must lie in"),
+        (["--average-decay", "1"], "average_decay must lie in"),
+        (["--pretrained", "nowhere"], "pretrained must be one of .*'tiny' or the folder"),
+        (["--pretrained", "tiny"], "n_layer must be that of the model to start from, 3, but it is 1"),
+        (
+            ["--pretrained", "tiny", "--n-layer", "3", "--n-head", "4", "--n-embd", "128"],
+            "longest_digits must give at least the 673 positions of the model to start from",
+        ),
         (["--device", "foo"], "device must be one that torch can use here, but it is 'foo'"),
     ],
 )

@@ -26,7 +26,7 @@ class PPOArgs:
     preset: Literal["tiny", "parity", "paper", "official"] = "tiny"
     """Where the other defaults come from: ours for addition or another task, the paper's text, or the authors' code."""
     pretrained: str = "tiny"
-    """The bundled model (tiny), or a folder in Hugging Face format."""
+    """A bundled model (tiny, seven), or a folder in Hugging Face format."""
     pretrained_digits: int | None = None
     """N; by default what the folder says."""
     env: Annotated[str, tyro.conf.arg(aliases=["--task"])] = ADDITION

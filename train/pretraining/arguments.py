@@ -10,7 +10,7 @@ from train.run.arguments import hinted
 @hinted
 @dataclass(frozen=True)
 class PretrainArgs:
-    preset: Literal["tiny", "parity", "paper"] = "tiny"
+    preset: Literal["tiny", "seven", "parity", "paper"] = "tiny"
     """Where the other defaults come from."""
     task: str = "ScratchpadAdd-v0"
     """What the model is for: the id of a task, or one of your own that a module or a file registers, as module:id or
@@ -18,7 +18,11 @@ class PretrainArgs:
     task_arguments: str = ""
     """Arguments of a task other than addition, such as size=12,pretrained_size=6."""
     digits: int = 5
-    """N: operands have 1 to N digits, both lengths uniform."""
+    """N: operands have 1 to N digits."""
+    distribution: Literal["up_to", "longer"] = "up_to"
+    """The length of an operand: uniform in 1 to N, or the larger of two such draws."""
+    pretrained: str | None = None
+    """Start from the weights of a bundled model or of a folder, of the same size; by default from random ones."""
     n_layer: int = 3
     """Transformer blocks."""
     n_head: int = 4
@@ -29,8 +33,12 @@ class PretrainArgs:
     """The position table fits problems of this many digits; N+3 by default."""
     steps: int = 2000
     """Optimizer steps of the first stage, in which a block starts anywhere in the position table."""
+    origin_share: float = 0.0
+    """Share of the blocks of the first stage that start at position 0, as an RL episode does."""
+    gap_share: float = 0.0
+    """In half of the blocks, the share of tokens before which the position jumps ahead, by 1 to 16, as far as there is room."""
     origin_steps: int = 600
-    """Steps of the second stage, at half the learning rates: half the blocks start at position 0, as an RL episode does."""
+    """Steps of the second stage, at half the learning rates: half the blocks start at position 0."""
     tokens_per_step: int = 3300
     """Tokens per batch, rounded up to whole blocks; a block is as long as the longest problem of N+1 digits."""
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -39,6 +47,8 @@ class PretrainArgs:
     """Learning rate of AdamW; warms up over the first steps, then falls to a tenth along a cosine, as does Muon's."""
     muon_learning_rate: float = 2e-2
     """Learning rate of Muon."""
+    average_decay: float = 0.0
+    """A stage ends with a moving average of the weights, which keeps this share of itself at each step; 0: the last weights."""
     warmup_steps: int = 100
     """Steps over which the learning rates rise from 0."""
     weight_decay: float = 0.01
@@ -63,6 +73,18 @@ class PretrainArgs:
 
 PRESETS = {
     "tiny": PretrainArgs(),
+    "seven": PretrainArgs(
+        preset="seven",
+        digits=7,
+        distribution="longer",
+        pretrained="tiny",
+        steps=1200,
+        origin_share=0.2,
+        gap_share=0.02,
+        origin_steps=0,
+        muon_learning_rate=1e-2,
+        average_decay=0.99,
+    ),
     "parity": PretrainArgs(
         preset="parity",
         task="MixedParity-v0",

@@ -20,19 +20,25 @@ class Checkpoint:
     """Optimizer steps of that stage."""
     model: dict[str, Any]
     optimizers: list[dict[str, Any]]
+    average: dict[str, Any]
+    """Of the weights."""
 
     @classmethod
-    def of(cls, stage: str, steps_done: int, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Self:
+    def of(
+        cls, stage: str, steps_done: int, model: nn.Module, optimizers: list[torch.optim.Optimizer], average: nn.Module
+    ) -> Self:
         """What there is now."""
-        return cls(stage, steps_done, model.state_dict(), [optimizer.state_dict() for optimizer in optimizers])
+        states = [optimizer.state_dict() for optimizer in optimizers]
+        return cls(stage, steps_done, model.state_dict(), states, average.state_dict())
 
-    def restore(self, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
-        """Put model and optimizers where they were.
+    def restore(self, model: nn.Module, optimizers: list[torch.optim.Optimizer], average: nn.Module) -> None:
+        """Put model, optimizers and average where they were.
 
         :raises ValueError: if the checkpoint is that of another model or of other optimizers
         """
         try:
             model.load_state_dict(self.model)
+            average.load_state_dict(self.average)
             for optimizer, state in zip(optimizers, self.optimizers, strict=True):
                 optimizer.load_state_dict(state)
         except Exception as error:  # torch raises anything on a state that is not its own
@@ -51,7 +57,7 @@ class Checkpoint:
         :raises ValueError: if it is damaged, or no checkpoint of pre-training
         """
         content = read_torch(path, "checkpoint")
-        types = {"stage": str, "steps_done": int, "model": dict, "optimizers": list}
+        types = {"stage": str, "steps_done": int, "model": dict, "optimizers": list, "average": dict}
         if content.keys() != types.keys() or not all(isinstance(content[name], kind) for name, kind in types.items()):
             raise ValueError(
                 f"checkpoint must hold {', '.join(types)}, but {str(path)!r} does not: remove it to start the run again"

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import GPT2LMHeadModel
 
 from addition_gym import PAD_TOKEN_ID
@@ -23,7 +25,7 @@ from agents.health import check_finite
 from policies.checks import at_least, between
 from policies.device import resolve_device
 from policies.gpt2 import build_gpt2, gpt2_config, hidden_states
-from policies.model_files import save_gpt2
+from policies.model_files import load_gpt2, save_gpt2
 from train.measure.accuracy import accuracies, accuracy_table
 from train.measure.task_accuracy import evaluate_task
 from train.pretraining.arguments import PRESETS, PretrainArgs
@@ -43,8 +45,10 @@ from train.run.run import Run
 
 MODEL = "model"
 """Its folder in the run folder."""
+LARGEST_GAP = 16
+"""Of positions, before a token."""
 ADDITION = PretrainArgs.task
-OF_ADDITION = ("digits", "longest_digits")
+OF_ADDITION = ("digits", "longest_digits", "distribution")
 """Arguments that only addition has."""
 KEPT = 2
 """How many checkpoints stay, until the model is done."""
@@ -102,6 +106,35 @@ def next_token_loss(model: GPT2LMHeadModel, tokens: Tensor, mask: Tensor, positi
     return F.cross_entropy(model.lm_head(hidden).float(), tokens[:, 1:][mask[:, 1:]])
 
 
+def load_start(args: PretrainArgs, pretrained: str) -> GPT2LMHeadModel:
+    """The model whose weights the training starts from.
+
+    :raises ValueError: if there is none, or it is of another size or has more positions than the one to be trained
+    """
+    task = task_of(args)
+    start = load_gpt2(pretrained, task.vocabulary.size, 1, PAD_TOKEN_ID)
+    for name in ("n_layer", "n_head", "n_embd"):
+        if getattr(start.config, name) != getattr(args, name):
+            raise ValueError(
+                f"{name} must be that of the model to start from, {getattr(start.config, name)}, but it is "
+                f"{getattr(args, name)}: change it, or choose another --pretrained"
+            )
+    if start.config.n_positions > longest_episode(args, task):
+        raise ValueError(
+            f"longest_digits must give at least the {start.config.n_positions} positions of the model to start from, but gives "
+            f"{longest_episode(args, task)}: raise it"
+        )
+    return start
+
+
+def start_from(model: GPT2LMHeadModel, start: GPT2LMHeadModel) -> None:
+    """Copy all weights; the positions that ``start`` lacks stay as they are."""
+    weights = start.state_dict()
+    table = model.transformer.wpe.weight.detach().clone()
+    table[: start.config.n_positions] = start.transformer.wpe.weight.detach()
+    model.load_state_dict({**weights, "transformer.wpe.weight": table})
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of pre-training with its own optimizers, learning-rate schedule and data."""
@@ -121,19 +154,24 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
 
     If every block started at position 0, its first example would always be where an RL episode is, and the model would
     learn by heart that no number is longer than N there: on N+1 digits the right comma in the first line then had probability
-    0.007 at position 0, but 0.49 in the second example of a block. So blocks start anywhere at first. That leaves position 0
-    itself under-trained, which a short second stage repairs. A resumed run continues from the newest checkpoint.
+    0.007 at position 0, but 0.49 in the second example of a block. So most blocks start anywhere at first. If all do,
+    position 0 itself is left under-trained, which a short second stage repairs. A resumed run continues from the newest
+    checkpoint.
 
     :raises ValueError: if there are checkpoints, and none can be read
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     torch.manual_seed(args.seed)
     task = task_of(args)
-    n_positions = longest_episode(args, task)
-    config = gpt2_config(task.vocabulary.size, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
-    model = build_gpt2(config).to(args.device)
+    config = gpt2_config(
+        task.vocabulary.size, longest_episode(args, task), args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID
+    )
+    model = build_gpt2(config)
+    if args.pretrained is not None:
+        start_from(model, load_start(args, args.pretrained))
+    model.to(args.device)
     started = time.perf_counter()
-    stages = [Stage("first", args.steps, args.seed)]
+    stages = [Stage("first", args.steps, args.seed, origin_share=args.origin_share)]
     if args.origin_steps:
         stages.append(Stage("second", args.origin_steps, args.seed + 1, scale=0.5, origin_share=0.5))
     checkpoints = Checkpoints(run.folder, ".pt", KEPT)
@@ -148,9 +186,24 @@ def pretrain(args: PretrainArgs, run: Run, signals: StopSignals) -> None:
     not_recipe: tuple[str, ...] = ("device", "run_folder", "resume", "checkpoint_every")
     not_recipe += ("task", "task_arguments") if args.task == ADDITION else OF_ADDITION
     settings = {name: value for name, value in dataclasses.asdict(args).items() if name not in not_recipe}
-    record = {**settings, "n_positions": n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
+    record = {**settings, "n_positions": config.n_positions, "loss": loss, "seconds": round(time.perf_counter() - started)}
     write_json(run.folder / MODEL / PRETRAINING, {**record, "versions": provenance()})
     shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
+
+
+def random_gaps(rng: np.random.Generator, n_blocks: int, block_size: int, share: float) -> npt.NDArray[np.int64]:
+    """How many positions are left out before each token, 0 before most.
+
+    Positions cannot then be learnt by heart, so that what is copied has to be found by what stands before it. An RL episode
+    has no gaps, so half of the blocks have none.
+
+    :param share: of the tokens that have a gap, in the other half
+    :return: ``(B, T)``
+    """
+    size = (n_blocks, block_size)
+    with_gap = (rng.random(size) < share) & (rng.random((n_blocks, 1)) < 0.5)
+    with_gap[:, 0] = False
+    return with_gap * rng.integers(1, LARGEST_GAP, size=size, endpoint=True)
 
 
 def train_stage(
@@ -165,7 +218,7 @@ def train_stage(
 ) -> float:
     """Train for some steps with fresh optimizers, a warm-up and a cosine.
 
-    :param model: trained in place
+    :param model: trained in place; ends as the moving average of its weights
     :param console: gets a line every 100 steps
     :param checkpoint: of this stage, to resume from; its data are drawn again from the seed, which takes seconds
     :param checkpoints: where to write checkpoints; None for none
@@ -175,21 +228,25 @@ def train_stage(
     :raises Interrupted: if a signal stopped the run, after a checkpoint
     """
     optimizers = make_optimizers(model, args, stage.scale)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.average_decay))
     task = task_of(args)
+    problems = dataclasses.replace(task.pretraining, distribution=args.distribution)
     block_size = task.longest_text
     n_blocks = -(-args.tokens_per_step // block_size)
     last_start = int(model.config.n_positions) - block_size
     rng = np.random.default_rng(stage.seed)
-    batches = packed_blocks(task.pretraining, rng, n_blocks, block_size, task.pretraining.example)
+    batches = packed_blocks(problems, rng, n_blocks, block_size, problems.example)
     if checkpoint:
-        checkpoint.restore(model, optimizers)
+        checkpoint.restore(model, optimizers, average)
     model.train()
     loss = torch.tensor(math.nan)
     for step in range(stage.steps):
         tokens, mask = next(batches)
-        starts = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
+        offsets = rng.integers(0, last_start, size=(n_blocks, 1), endpoint=True)
         if stage.origin_share:
-            starts[rng.random(n_blocks) < stage.origin_share] = 0
+            offsets[rng.random(n_blocks) < stage.origin_share] = 0
+        if args.gap_share:
+            offsets = np.minimum(offsets + random_gaps(rng, n_blocks, block_size, args.gap_share).cumsum(axis=1), last_start)
         advance(1)
         if checkpoint and step < checkpoint.steps_done:
             continue
@@ -197,7 +254,7 @@ def train_stage(
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-        positions = torch.as_tensor(starts + np.arange(block_size), device=args.device)
+        positions = torch.as_tensor(offsets + np.arange(block_size), device=args.device)
         with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast):
             loss = next_token_loss(model, tokens.to(args.device), mask.to(args.device), positions)
         loss.backward()
@@ -208,13 +265,15 @@ def train_stage(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        average.update_parameters(model)
         if done % 100 == 0 or done == stage.steps:
             console.print(f"{stage.name} stage, step {done:5d} of {stage.steps}  loss {loss.item():.4f}")
         stop = signals is not None and signals.received
         if checkpoints and done < stage.steps and (done % args.checkpoint_every == 0 or stop):
-            checkpoints.save(stage.name, done, Checkpoint.of(stage.name, done, model, optimizers).save)
+            checkpoints.save(stage.name, done, Checkpoint.of(stage.name, done, model, optimizers, average).save)
             if signals:
                 signals.check()
+    model.load_state_dict(average.module.state_dict())
     model.eval()
     return loss.item()
 
@@ -234,6 +293,9 @@ def check(args: PretrainArgs) -> None:
         at_least(name, getattr(args, name), 0, "0 leaves it out")
     for name in ("learning_rate", "muon_learning_rate", "weight_decay", "max_grad_norm"):
         at_least(name, getattr(args, name), 0, "pass such a number", finite=True)
+    between("origin_share", args.origin_share, 0, 1, "pass a share")
+    between("gap_share", args.gap_share, 0, 1, "0 leaves the gaps out")
+    between("average_decay", args.average_decay, 0, 1, "0 leaves the average out", ends="[)")
     between("seed", args.seed, 0, 2**32 - 1, "pass a number from there")
     if args.longest_digits is not None and args.longest_digits <= args.digits:
         raise ValueError(
@@ -241,6 +303,8 @@ def check(args: PretrainArgs) -> None:
             f"but it is {args.longest_digits}: raise it"
         )
     gpt2_config(task_of(args).vocabulary.size, 1, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
+    if args.pretrained is not None:
+        load_start(args, args.pretrained)
 
 
 def train(args: PretrainArgs, console: Console) -> Path:
