@@ -38,10 +38,11 @@ class CriticalityArgs:
 
 def main() -> None:
     args = tyro.cli(CriticalityArgs, description="Which tokens are critical, by rollouts from the middle of right solutions.")
+    import numpy as np
     import torch
     from rich.console import Console
 
-    from addition_gym import encode, solution
+    from addition_gym.tasks.addition import Addition
     from agents.weighting import ReferenceCertainty, certainty_power
     from policies.checks import at_least
     from train.measure.accuracy import Kind, check_n_problems, fitting_extras
@@ -57,7 +58,7 @@ def main() -> None:
         tables,
         token_rows,
     )
-    from train.measure.inspection import inspect
+    from train.measure.inspection import complete, inspect
     from train.run.files import write_json, write_rows
     from train.run.models import Model
     from train.run.provenance import provenance
@@ -66,21 +67,31 @@ def main() -> None:
     at_least("n_samples", args.n_samples, 1, "pass a number of rollouts")
     torch.manual_seed(args.seed)
     model = Model.find(args.model)
-    model.check_addition()
-    pretrained_digits = model.digits_or(args.pretrained_digits)
-    policy = model.load(args.device)
-    if args.extra_digits not in fitting_extras(policy, pretrained_digits, [args.extra_digits]):
-        raise ValueError(f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it")
-    console, kind = Console(), Kind(args.extra_digits)
-    problems = kind.problems(pretrained_digits, args.n_problems, args.seed, args.split)
+    console, task = Console(), model.task
+    if task is None:
+        model.check_addition()
+        pretrained_digits = model.digits_or(args.pretrained_digits)
+        policy = model.load(args.device)
+        if args.extra_digits not in fitting_extras(policy, pretrained_digits, [args.extra_digits]):
+            raise ValueError(
+                f"extra_digits must leave problems that fit into the model, but it is {args.extra_digits}: lower it"
+            )
+        kind = Kind(args.extra_digits)
+        asked, problems = f"{kind.name} digits", kind.problems(pretrained_digits, args.n_problems, args.seed, args.split)
+        task = Addition(pretrained_digits, "up_to", pretrained_digits)
+    else:
+        policy, pretrained_digits, asked = model.load(args.device), task.pretrained_size, "larger problems"
+        rng, of_split = np.random.default_rng(args.seed), dataclasses.replace(task, split=args.split)
+        problems = [of_split.sample(rng) for _ in range(args.n_problems)]
     weighting, certainty = certainty_power(EXPONENT), ReferenceCertainty()
     inspections = [
-        inspect(policy, problem, encode(solution(*problem)), pretrained_digits, weighting, certainty) for problem in problems
+        inspect(policy, problem, complete(policy, problem, task=task), pretrained_digits, weighting, certainty, task)
+        for problem in problems
     ]
     found = measure(policy, inspections, args.n_samples, console)
     aurocs, precisions = (of_signals(found, each, args.seed, console) for each in (auroc, average_precision))
     places = lost_by_place(found)
-    console.print(f"{args.model}, N = {pretrained_digits}, {kind.name} digits, {args.split} problems.", summary(found))
+    console.print(f"{args.model}, N = {pretrained_digits}, {asked}, {args.split} problems.", summary(found))
     for table in tables(aurocs, precisions, places):
         console.print(table)
     if args.output is not None:

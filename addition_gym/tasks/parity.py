@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from addition_gym.checks import shown
-from addition_gym.tasks.task import Task, departure
+from addition_gym.tasks.task import Task
 from addition_gym.vocabulary import Vocabulary
 
 LETTERS = "abcdefghijklmnop"
@@ -117,8 +117,8 @@ class MixedParity(Task):
     def problem_class(self, problem: str) -> str:
         return str(len(problem))
 
-    def first_error(self, completion: str, problem: str) -> int:
-        return departure(completion, self.at_once(problem) if completion.startswith("=") else self.solution(problem))
+    def right_text(self, completion: str, problem: str) -> str:
+        return self.at_once(problem) if completion.startswith("=") else self.solution(problem)
 
     def critical_tokens(self, problem: str) -> Sequence[int]:
         return [0]

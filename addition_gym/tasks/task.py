@@ -1,6 +1,7 @@
 """What a task is: problems of some size, the text of each and of its solution, and what is read from a completion."""
 
 from abc import ABC, abstractmethod
+from ast import literal_eval
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, get_args
@@ -96,6 +97,20 @@ class Task(ABC):
     def longest_text(self) -> int:
         """Length in tokens of the longest prompt and solution up to ``size``."""
 
+    def parse(self, problem: str) -> Any:
+        """A problem as a command line writes it: itself, or as a Python literal.
+
+        :raises TypeError, ValueError: if it is none of the task
+        """
+        try:
+            return self.check(problem)
+        except (TypeError, ValueError):
+            try:
+                literal = literal_eval(problem)
+            except (SyntaxError, ValueError):
+                literal = problem
+            return self.check(literal)
+
     @property
     def default_max_tokens(self) -> int:
         """The token budget of an environment that is not told another: the longest text and a margin."""
@@ -151,9 +166,13 @@ class Task(ABC):
         """Whether a completion is rewarded: whether it has the right answer. What is above the answer is not judged."""
         return self.answer(completion) == self.expected(problem)
 
+    def right_text(self, completion: str, problem: Any) -> str:
+        """The completion that another one is compared with; the solution, unless the task knows several right ones."""
+        return self.solution(problem)
+
     def first_error(self, completion: str, problem: Any) -> int:
-        """Index of the first token that departs from the solution, or -1; see :func:`departure`."""
-        return departure(completion, self.solution(problem))
+        """Index of the first token that departs from the right text, or -1; see :func:`departure`."""
+        return departure(completion, self.right_text(completion, problem))
 
     def critical_tokens(self, problem: Any) -> Sequence[int]:
         """Where in the solution it is decided, in order, whether a problem beyond pre-training is solved."""

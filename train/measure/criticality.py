@@ -30,8 +30,8 @@ import torch
 from rich.console import Console, RenderableType
 from scipy.stats import rankdata
 
-from addition_gym import PAD_TOKEN_ID, decode
-from addition_gym.scratchpad import answer
+from addition_gym import PAD_TOKEN_ID
+from addition_gym.tasks.addition import Addition
 from agents.losses import certainty_of
 from policies import GPT2Policy
 from train.measure.inspection import Inspection
@@ -131,15 +131,16 @@ def _success_after(
 ) -> Floats:
     """Q, the share of rollouts that succeed after each first wrong token, ``(n_detours,)``."""
     success = np.zeros(len(detours))
-    rollouts: list[tuple[int, tuple[int, int], str]] = []
+    rollouts: list[tuple[int, Any, str]] = []
+    task = inspections[0].task if inspections else None
     for detour, (index, position, token) in enumerate(detours):
         inspection = inspections[index]
-        text = inspection.text[:position] + decode(np.array([token]))
-        if token != PAD_TOKEN_ID and answer(text) is None:  # otherwise the episode ends, and has failed
+        text = inspection.text[:position] + inspection.task.vocabulary.decode([token])
+        if token != PAD_TOKEN_ID and inspection.task.answer(text) is None:  # otherwise the episode ends, and has failed
             rollouts += [(detour, inspection.problem, text)] * n_samples
     problems, texts = [problem for _, problem, _ in rollouts], [text for *_, text in rollouts]
     with meter(console, "Rollouts after wrong tokens", len(rollouts)) as advance:
-        infos = solve(policy, problems, deterministic=False, completions=texts, advance=advance)
+        infos = solve(policy, problems, deterministic=False, completions=texts, advance=advance, task=task)
     for (detour, _, _), info in zip(rollouts, infos, strict=True):
         success[detour] += info["is_success"] / n_samples
     return success
@@ -203,6 +204,11 @@ def of_signals(found: Sequence[Criticality], measure: Measure, seed: int = 0, co
     return estimates
 
 
+def place_of(inspection: Inspection, position: int) -> str:
+    """Where a token stands: in words for addition, elsewhere its index."""
+    return place(inspection.text, position) if isinstance(inspection.task, Addition) else f"token {position}"
+
+
 def place(text: str, position: int) -> str:
     """Where a token of a solution stands, such as ``"line 2, list of operand 1"``.
 
@@ -228,7 +234,7 @@ def lost_by_place(found: Sequence[Criticality]) -> dict[str, float]:
     total = sum(float(each.lost.sum()) for each in found)
     for each in found:
         for position, lost in enumerate(each.lost):
-            shares[place(each.inspection.text, position)] += float(lost) / total
+            shares[place_of(each.inspection, position)] += float(lost) / total
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
@@ -236,12 +242,13 @@ def token_rows(found: Sequence[Criticality]) -> Iterator[dict[str, Any]]:
     """One row per token: the problem, the place, V before and after it, its criticality, and all signals."""
     for each in found:
         signals, criticality = each.signals(), each.criticality
+        operands = isinstance(each.inspection.task, Addition)
+        problem = dict(zip("ab", each.inspection.problem, strict=True)) if operands else {"problem": each.inspection.problem}
         for position, token in enumerate(each.inspection.text):
             yield {
-                "a": each.inspection.problem[0],
-                "b": each.inspection.problem[1],
+                **problem,
                 "position": position,
-                "place": place(each.inspection.text, position),
+                "place": place_of(each.inspection, position),
                 "token": token,
                 "success_before": round(each.success[position], 5),
                 "success_after": round(each.success[position + 1], 5),

@@ -2,22 +2,26 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from addition_gym import PAD_TOKEN_ID, decode, encode, prompt, solution
-from addition_gym.scratchpad import answer, critical_tokens, first_error, is_correct
+from addition_gym import PAD_TOKEN_ID
+from addition_gym.tasks import Task
+from addition_gym.tasks.addition import Addition
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.token_batch import TokenBatch
 from agents.weighting.weightings import Weighting
 from policies import GPT2Policy
 from policies.policy import entropy
 from train.measure.choices import Colour, Completion
-from train.measure.solve import Problem, budget, solve
+from train.measure.solve import budget, solve
 
 Floats = npt.NDArray[np.float32]
+
+ADDITION = Addition()
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def rgb(shade: float) -> tuple[int, int, int]:
 class Inspection:
     """A completion of T tokens over a vocabulary of size V. Position t is the state before a token, and that token."""
 
-    problem: Problem
+    problem: Any
+    """A pair of operands, or a problem of the task."""
     tokens: npt.NDArray[np.int64]
     """``(T,)``; the last one is padding if the model ended its completion with it."""
     log_probs: Floats
@@ -77,89 +82,98 @@ class Inspection:
     """Each ``(T,)``."""
     critical: frozenset[int]
     """Positions of the critical tokens, as far as the completion is right before them."""
+    task: Task = ADDITION
 
     @cached_property
     def text(self) -> str:
         """The completion without padding."""
-        return decode(self.tokens)
+        return self.task.vocabulary.decode(self.tokens)
 
     @property
     def is_success(self) -> bool:
-        """Whether the result line is right."""
-        return is_correct(self.text, *self.problem)
+        """Whether the answer is right."""
+        return self.task.is_correct(self.text, self.problem)
 
     @property
     def first_error(self) -> int:
-        """Position of the first token that differs from the solution, T if the budget ends before one, or -1."""
-        return first_error(self.text, *self.problem)
+        """Position of the first token that differs from the right text, T if the budget ends before one, or -1."""
+        return self.task.first_error(self.text, self.problem)
 
     @property
     def verdict(self) -> str:
         """One line: right or wrong, and where it goes wrong."""
-        judged = f"{'right' if self.is_success else 'wrong'}, answer {answer(self.text) or 'none'}"
-        error, right = self.first_error, solution(*self.problem)
+        judged = f"{'right' if self.is_success else 'wrong'}, answer {self.task.answer(self.text) or 'none'}"
+        error, right = self.first_error, self.task.right_text(self.text, self.problem)
         if error < 0:
             return judged
         if error == len(self.tokens):
             return f"{judged}; out of budget after {error} tokens"
-        return f"{judged}; first error at token {error}: {decode(self.tokens[[error]])!r} where {right[error]!r} is right"
+        given = self.task.vocabulary.decode(self.tokens[[error]])
+        return f"{judged}; first error at token {error}: {given!r} where {right[error]!r} is right"
 
 
-def complete(policy: GPT2Policy, problem: Problem, completion: Completion = "solution") -> npt.NDArray[np.int64]:
+def complete(
+    policy: GPT2Policy, problem: Any, completion: Completion = "solution", task: Task = ADDITION
+) -> npt.NDArray[np.int64]:
     """The tokens to look at, without the prompt; padding that ends a completion is one of them.
 
     :param policy: writes the completion, unless that is the solution
-    :param problem: the operands
+    :param problem: the operands, or a problem of the task
     :param completion: the right solution, or what the policy writes with the most probable tokens or with a sample
     :return: int64 ``(T,)``
     :raises ValueError: if the problem does not fit into the model's position table
     """
     n_positions = int(policy.language_model.config.n_positions)
-    needed = len(prompt(*problem)) + len(solution(*problem)) if completion == "solution" else budget([problem])
+    prompt, solution = task.prompt(problem), task.solution(problem)
+    needed = len(prompt + solution) if completion == "solution" else budget([problem], task)
     if needed > n_positions:
+        named = "operands a and b" if isinstance(task, Addition) else "problem"
         raise ValueError(
-            f"operands a and b must have a {completion} completion within the model's {n_positions} positions, but "
-            f"{problem[0]}+{problem[1]} needs {needed}: choose shorter ones"
+            f"{named} must have a {completion} completion within the model's {n_positions} positions, but {task.key(problem)} "
+            f"needs {needed}: choose a smaller one"
         )
     if completion == "solution":
-        return encode(solution(*problem))
-    text = solve(policy, [problem], deterministic=completion == "greedy")[0]["text"]
-    tokens = encode(text)[len(prompt(*problem)) :]
-    ended_by_padding = answer(decode(tokens)) is None and len(text) < budget([problem])
+        return task.vocabulary.encode(solution)
+    text = solve(policy, [problem], deterministic=completion == "greedy", task=task)[0]["text"]
+    ended_by_padding = task.answer(text[len(prompt) :]) is None and len(text) < budget([problem], task)
+    tokens = task.vocabulary.encode(text[len(prompt) :])
     return np.append(tokens, PAD_TOKEN_ID) if ended_by_padding else tokens
 
 
 @torch.no_grad()
 def inspect(
     policy: GPT2Policy,
-    problem: Problem,
+    problem: Any,
     tokens: npt.NDArray[np.int64],
     pretrained_digits: int,
     weighting: Weighting,
     certainty: ReferenceCertainty,
+    task: Task | None = None,
 ) -> Inspection:
     """Read a completion once with the policy and once with its reference.
 
     Whatever a weighting takes from a whole rollout, such as its mean, it takes here from this completion.
 
     :param policy: with its reference
-    :param problem: the operands
+    :param problem: the operands, or a problem of the task
     :param tokens: the completion, from :func:`complete`
     :param pretrained_digits: N, which says what is critical
     :param weighting: of the KL penalty
     :param certainty: of the reference
+    :param task: addition by default, of a model that was pre-trained on ``pretrained_digits``
     """
-    question = encode(prompt(*problem))
+    task = task or Addition(pretrained_digits, "up_to", pretrained_digits)
+    question = task.vocabulary.encode(task.prompt(problem))
     text = torch.as_tensor(np.concatenate([question, tokens]), device=policy.device)[None]
     actions = text[:, len(question) :]  # (1, T)
     mask = torch.zeros_like(text, dtype=torch.bool)
     mask[0, len(question) - 1 : -1] = True
     log_probs, values = policy.evaluate_sequences(text, mask)  # (T, V), (T,)
-    written = decode(tokens)
-    error = first_error(written, *problem)
+    written = task.vocabulary.decode(tokens)
+    error = task.first_error(written, problem)
     right_until = len(tokens) if error < 0 else error + 1
-    critical = {token.position for token in critical_tokens(*problem, pretrained_digits) if token.position < right_until}
-    advantages = float(is_correct(written, *problem)) - values
+    critical = {position for position in task.critical_tokens(problem) if position < right_until}
+    advantages = float(task.is_correct(written, problem)) - values
     batch = TokenBatch(
         old_logits=log_probs[None] * policy.temperature,
         old_log_prob=log_probs.gather(1, actions.mT).mT,
@@ -186,4 +200,5 @@ def inspect(
         batch.reference_log_probs[0].cpu().numpy(),
         {name: quantity.cpu().numpy() for name, quantity in quantities.items()},
         frozenset(critical),
+        task,
     )

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE, decode, prompt, solution
-from addition_gym.scratchpad import result_line
 from train.measure.choices import Colour
 from train.measure.inspection import OF_AGENTS, QUANTITIES, Inspection
 
@@ -27,14 +25,14 @@ def page(title: str, frames: Sequence[tuple[str, Inspection]], colour: Colour, o
     :param of_agents: whether policy and reference may differ, and there is a critic
     :return: HTML
     """
-    problem = frames[0][1].problem
+    problem, task = frames[0][1].problem, frames[0][1].task
     data = {
         "title": title,
-        "problem": f"{problem[0]}+{problem[1]}",
-        "prompt": prompt(*problem),
-        "solution": solution(*problem),
-        "expected": result_line(*problem),
-        "vocabulary": ["" if token == PAD_TOKEN_ID else decode([token]) for token in range(VOCAB_SIZE)],
+        "problem": task.key(problem),
+        "prompt": task.prompt(problem),
+        "solution": task.solution(problem),
+        "expected": task.expected(problem),
+        "vocabulary": ["", *task.vocabulary.characters],
         "quantities": {name: asdict(q) for name, q in QUANTITIES.items() if of_agents or name not in OF_AGENTS},
         "colour": colour,
         "ofAgents": of_agents,

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.text import Text
 from torch import nn
 
-from addition_gym import PAD_TOKEN_ID, decode, prompt
+from addition_gym import PAD_TOKEN_ID
+from addition_gym.tasks import Task
 from agents import PrioritizedKLPPO
 from agents.weighting.signals import ReferenceCertainty
 from agents.weighting.weightings import Weighting, certainty_power
 from policies import GPT2Policy
 from train.measure.choices import Colour, Completion
-from train.measure.inspection import OF_AGENTS, QUANTITIES, Inspection, complete, inspect, rgb
-from train.measure.solve import Problem
+from train.measure.inspection import ADDITION, OF_AGENTS, QUANTITIES, Inspection, complete, inspect, rgb
 from train.run.checkpoints import AGENT, agents_of
 from train.run.meter import Advance, unseen
 from train.run.models import Model
@@ -78,22 +78,24 @@ def run_snapshots(run: Path) -> Iterator[Snapshot]:
 
 def look(
     snapshots: Iterable[Snapshot],
-    problem: Problem,
+    problem: Any,
     completion: Completion,
     colour: Colour,
     pretrained_digits: int,
     seed: int,
     advance: Advance = unseen,
+    task: Task | None = None,
 ) -> tuple[list[tuple[str, Inspection]], bool]:
     """Inspect a completion by every snapshot.
 
     :param snapshots: at least one
-    :param problem: the operands
+    :param problem: the operands, or a problem of the task
     :param completion: the right solution, or what each snapshot writes
     :param colour: what is to be shown
     :param pretrained_digits: N, which says what is critical
     :param seed: of a sampled completion
     :param advance: is told of every snapshot that has been looked at
+    :param task: addition by default
     :return: name and inspection of each, and whether they are agents
     :raises ValueError: if the problem does not fit, or a pre-trained model lacks what the colour shows
     """
@@ -105,8 +107,8 @@ def look(
                 "choose another, or inspect an agent or a run"
             )
         torch.manual_seed(seed)
-        tokens = complete(policy, problem, completion)
-        frames.append((name, inspect(policy, problem, tokens, pretrained_digits, weighting, certainty)))
+        tokens = complete(policy, problem, completion, task or ADDITION)
+        frames.append((name, inspect(policy, problem, tokens, pretrained_digits, weighting, certainty, task)))
         advance(1)
     return frames, is_agent
 
@@ -117,13 +119,13 @@ def coloured(inspection: Inspection, colour: Colour) -> Text:
     :param inspection: of a completion
     :param colour: the quantity
     """
-    text = Text().append(prompt(*inspection.problem), style="dim")
+    text = Text().append(inspection.task.prompt(inspection.problem), style="dim")
     values = inspection.quantities[colour]
     for position, (token, value) in enumerate(zip(inspection.tokens, values, strict=True)):
         style = "black on rgb({},{},{})".format(*rgb(QUANTITIES[colour].shade(float(value))))
         style += " bold underline" if position in inspection.critical else ""
         style += " bold reverse" if position == inspection.first_error else ""
-        text.append("∅" if token == PAD_TOKEN_ID else decode([token]), style=style)
+        text.append("∅" if token == PAD_TOKEN_ID else inspection.task.vocabulary.decode([token]), style=style)
     return text
 
 

@@ -21,8 +21,13 @@ from train.run.meter import Advance, unseen
 Problem = tuple[int, int]
 
 
-def budget(problems: Sequence[Problem]) -> int:
-    """Tokens of prompt and completion together that :func:`solve` grants to additions: those of the longest, and a margin."""
+def budget(problems: Sequence[Any], task: Task | None = None) -> int:
+    """Tokens of prompt and completion together that :func:`solve` grants: those of the longest, and a margin.
+
+    :param task: addition by default
+    """
+    if task is not None and not isinstance(task, Addition):
+        return max((len(task.prompt(each) + task.solution(each)) for each in problems), default=0) + MAX_TOKENS_MARGIN
     return default_max_tokens(max((len(str(operand)) for problem in problems for operand in problem), default=1))
 
 
@@ -47,12 +52,8 @@ def solve(
     :return: the environment's final ``info`` of each problem, in order
     """
     policy.set_training_mode(False)
-    if task is None:
-        task, max_tokens = Addition(1, "identical", 1), budget(problems)
-    else:
-        task = dataclasses.replace(task, size=1, distribution="identical")
-        longest = max((len(task.prompt(problem) + task.solution(problem)) for problem in problems), default=0)
-        max_tokens = longest + MAX_TOKENS_MARGIN
+    task = dataclasses.replace(task or Addition(), size=1, distribution="identical")
+    max_tokens = budget(problems, task)
     given = [""] * len(problems) if completions is None else completions
     to_write = [len(task.solution(problem)) - len(text) for problem, text in zip(problems, given, strict=True)]
     order = sorted(range(len(problems)), key=to_write.__getitem__)

@@ -10,7 +10,7 @@ from train.run.arguments import hinted
 @hinted
 @dataclass(frozen=True)
 class PretrainArgs:
-    preset: Literal["tiny", "paper"] = "tiny"
+    preset: Literal["tiny", "parity", "paper"] = "tiny"
     """Where the other defaults come from."""
     task: str = "ScratchpadAdd-v0"
     """What the model is for: the id of a task, or one of your own that a module or a file registers, as module:id or
@@ -63,6 +63,15 @@ class PretrainArgs:
 
 PRESETS = {
     "tiny": PretrainArgs(),
+    "parity": PretrainArgs(
+        preset="parity",
+        task="MixedParity-v0",
+        n_layer=2,
+        n_embd=64,
+        steps=3500,
+        origin_steps=500,
+        tokens_per_step=1300,
+    ),
     "paper": PretrainArgs(
         preset="paper",
         digits=7,
