@@ -13,7 +13,7 @@ from addition_gym.tasks.task import Task
 from addition_gym.vocabulary import Vocabulary
 
 LETTERS = "abcdefghijklmnop"
-SHORT_CHAIN_SHARE = 0.95  # were it 1, a model could tell by the length alone whether an answer is to be guessed
+SHORT_CHAIN_SHARE = 0.95  # at 1, a model tells by the length alone whether an answer is to be guessed
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,8 @@ class MixedParity(Task):
     letter with its bit and the parity so far. Its steps are easy, since a letter says where to look.
 
     Pre-training shows both. Strings of up to N bits nearly always come with their chain, longer ones only in a share
-    ``chain_share`` of the examples, and otherwise with nothing but the right answer. So the reference answers long strings at once, and
-    ``chain_share`` sets how certain it is of this one token: 0.5 leaves it unsure, 0.001 makes it sure and wrong. Fine-tuning
-    has to find that reasoning pays there, too.
+    ``chain_share`` of the examples, and otherwise with nothing but the right answer. So the reference answers long strings at
+    once, and ``chain_share`` sets how certain it is of this one token: 0.5 leaves it unsure, 0.001 makes it sure and wrong.
 
     ## Action Space
     ``Discrete(23)``: the next token, a letter a to p, ``0``, ``1``, ``:``, ``>``, ``=``, the line break, or padding, which ends
