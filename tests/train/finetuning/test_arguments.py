@@ -1,11 +1,11 @@
 import pytest
 
 from addition_gym import solution
-from train.finetuning.arguments import PRESETS
+from train.finetuning.arguments import ADDITION, PRESETS
 from train.pretraining.arguments import PRESETS as PRETRAIN_PRESETS
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [name for name, args in PRESETS.items() if args.env == ADDITION])
 def test_presets_can_learn(preset: str) -> None:
     """All steps of Adam, each of about the learning rate, can move a weight by half of the 0.02 that those of GPT-2 start with.
 
