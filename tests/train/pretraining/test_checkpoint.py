@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from train.pretraining.checkpoint import Checkpoint
 from train.pretraining.pretrain import KEPT
@@ -14,7 +15,7 @@ from train.run.checkpoints import Checkpoints, newest_sound
 def path(tmp_path):
     """A checkpoint of a small layer."""
     model, path = torch.nn.Linear(2, 3), tmp_path / "first_4.pt"
-    Checkpoint.of("first", 4, model, [torch.optim.AdamW(model.parameters())]).save(path)
+    Checkpoint.of("first", 4, model, [torch.optim.AdamW(model.parameters())], AveragedModel(model)).save(path)
     return path
 
 
@@ -25,24 +26,27 @@ def test_cut(size, path) -> None:
         Checkpoint.load(path)
 
 
-@pytest.mark.parametrize("change", [{"stage": 3}, {"steps_done": "4"}, {"model": []}, {"optimizers": {}}, {"extra": 1}])
+@pytest.mark.parametrize(
+    "change", [{"stage": 3}, {"steps_done": "4"}, {"model": []}, {"optimizers": {}}, {"average": []}, {"extra": 1}]
+)
 def test_other_contents(change, path) -> None:
     torch.save({**torch.load(path, weights_only=True), **change}, path)
-    with pytest.raises(ValueError, match="checkpoint must hold stage, steps_done, model, optimizers, but"):
+    with pytest.raises(ValueError, match="checkpoint must hold stage, steps_done, model, optimizers, average, but"):
         Checkpoint.load(path)
 
 
 def test_of_another_model(path) -> None:
     checkpoint = Checkpoint.load(path)
     same, wider = torch.nn.Linear(2, 3), torch.nn.Linear(2, 4)
-    checkpoint.restore(same, [torch.optim.AdamW(same.parameters())])
-    for model, optimizers in (
-        (wider, [torch.optim.AdamW(wider.parameters())]),
-        (same, []),
-        (same, [torch.optim.AdamW([same.weight])]),
+    checkpoint.restore(same, [torch.optim.AdamW(same.parameters())], AveragedModel(same))
+    for model, optimizers, average in (
+        (wider, [torch.optim.AdamW(wider.parameters())], AveragedModel(wider)),
+        (same, [torch.optim.AdamW(same.parameters())], AveragedModel(wider)),
+        (same, [], AveragedModel(same)),
+        (same, [torch.optim.AdamW([same.weight])], AveragedModel(same)),
     ):
         with pytest.raises(ValueError, match="checkpoint must be one of this model and these optimizers, but it is not"):
-            checkpoint.restore(model, optimizers)
+            checkpoint.restore(model, optimizers, average)
 
 
 def test_a_damaged_one_is_set_aside_and_the_one_before_taken(path) -> None:
