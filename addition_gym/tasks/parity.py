@@ -13,6 +13,7 @@ from addition_gym.tasks.task import Task
 from addition_gym.vocabulary import Vocabulary
 
 LETTERS = "abcdefghijklmnop"
+SHORT_CHAIN_SHARE = 0.95  # at 1, a model tells by the length alone whether an answer is to be guessed
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,9 @@ class MixedParity(Task):
     little better than guessing where strings are long. Or it may write a chain of thought first, ``>a00b11c10d00=0``: each
     letter with its bit and the parity so far. Its steps are easy, since a letter says where to look.
 
-    Pre-training shows both. Strings of up to N bits always come with their chain, longer ones only in a share ``chain_share``
-    of the examples, and otherwise with nothing but the right answer. So the reference answers long strings at once, and
-    ``chain_share`` sets how certain it is of this one token: 0.5 leaves it unsure, 0.001 makes it sure and wrong. Fine-tuning
-    has to find that reasoning pays there, too.
+    Pre-training shows both. Strings of up to N bits nearly always come with their chain, longer ones only in a share
+    ``chain_share`` of the examples, and otherwise with nothing but the right answer. So the reference answers long strings at
+    once, and ``chain_share`` sets how certain it is of this one token: 0.5 leaves it unsure, 0.001 makes it sure and wrong.
 
     ## Action Space
     ``Discrete(23)``: the next token, a letter a to p, ``0``, ``1``, ``:``, ``>``, ``=``, the line break, or padding, which ends
@@ -85,8 +85,8 @@ class MixedParity(Task):
         return replace(self, distribution="up_to", split="train")
 
     def demonstration(self, problem: str, rng: np.random.Generator) -> str:
-        with_chain = len(problem) <= self.pretrained_size or rng.random() < self.chain_share
-        return self.solution(problem) if with_chain else self.at_once(problem)
+        share = SHORT_CHAIN_SHARE if len(problem) <= self.pretrained_size else self.chain_share
+        return self.solution(problem) if rng.random() < share else self.at_once(problem)
 
     def draw(self, rng: np.random.Generator, size: int) -> str:
         return "".join(map(str, rng.integers(2, size=size)))

@@ -32,8 +32,8 @@ class PermutationTrack(Task):
         =bdeac
 
     Each line copies a list that is one swap shorter than the one above, and swaps two letters. A model that was pre-trained on
-    up to N swaps has never seen line i with more than N - i + 1 of them, and closes longer lists there, which loses the swaps
-    at their end: like addition's, its *critical tokens* decide whether a list goes on.
+    up to N swaps has never seen line i with more than N - i + 1 of them, so it is expected to close longer lists there, which
+    loses the swaps at their end: like addition's, its *critical tokens* decide whether a list goes on.
 
     ## Action Space
     ``Discrete(16)``: the next token, one of 1 to 5, a to e, ``,``, ``:``, ``|``, ``=`` and the line break, or padding, which
