@@ -72,7 +72,7 @@ def history(rows: Sequence[Row]) -> list[str]:
 
 
 def write_page(rows: Sequence[Row], page: Path, data: str) -> None:
-    """Replace what stands between :data:`BEGIN` and :data:`END`.
+    """Replace what stands between ``BEGIN`` and ``END``.
 
     :raises ValueError: if the page does not have both
     """
