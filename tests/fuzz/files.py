@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
+from torch.optim.swa_utils import AveragedModel
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
 from agents import PrioritizedKLPPO
@@ -72,9 +73,9 @@ class Files:
         (folder / "hub" / "vocab.json").write_text(json.dumps(our_vocabulary()))
 
         begin("pretrain", PretrainArgs(run_folder=folder / PRETRAINING))
-        self.optimizers = make_optimizers(self.model, PretrainArgs(), 1.0)
+        self.optimizers, self.average = make_optimizers(self.model, PretrainArgs(), 1.0), AveragedModel(self.model)
         checkpoints = Checkpoints(folder / PRETRAINING, ".pt")
-        checkpoints.save("first", 3, Checkpoint.of("first", 3, self.model, self.optimizers).save)
+        checkpoints.save("first", 3, Checkpoint.of("first", 3, self.model, self.optimizers, self.average).save)
         (self.checkpoint,) = checkpoints.paths()
 
         begin("ppo", PPOArgs(pretrained_digits=5, run_folder=folder / RUN))
@@ -110,7 +111,7 @@ class Files:
             assert model.pretrained_digits
         for name in ("nano", "hub"):
             load_nanogpt(self.folder / name, None, "gelu")
-        Checkpoint.load(self.checkpoint).restore(self.model, self.optimizers)
+        Checkpoint.load(self.checkpoint).restore(self.model, self.optimizers, self.average)
         assert load_newest_agent(self.folder / RUN, "cpu")
         for name, arguments, folder in COMMANDS:
             resume(name, arguments, self.folder / folder)
@@ -144,7 +145,9 @@ class Files:
     def pretraining_checkpoint(self, rng: np.random.Generator) -> None:
         """What ``train.pretrain --resume`` reads."""
         with damaged(rng, self.checkpoint):
-            refused(("checkpoint",), lambda: Checkpoint.load(self.checkpoint).restore(self.model, self.optimizers))
+            refused(
+                ("checkpoint",), lambda: Checkpoint.load(self.checkpoint).restore(self.model, self.optimizers, self.average)
+            )
 
     def agent(self, rng: np.random.Generator) -> None:
         """A saved agent whose policy is read."""
