@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from addition_gym.scratchpad import CLOSING, OPENING, bracket, remaining_lines, result
-from addition_gym.vocabulary import ADDITION, decode
+from addition_gym.vocabulary import ADDITION
 
 _PROMPT = re.compile(r"Input:\n(\d+)\+(\d+)\nTarget:")
 _COLUMN = re.compile(r"\[([\d,]*)\] \+ \[([\d,]*)\] , A=\[([\d,]*)\].*A->(\d) , C->(\d)")
@@ -29,8 +29,7 @@ def draft(observation: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     :return: token ids padded right, int64 ``(K,)`` or ``(B, K)``; nothing but padding for a text that is complete, or that does
         not begin with a prompt
     """
-    drafts = ADDITION.encode_rows([continuation(decode(text)) for text in np.atleast_2d(observation)])
-    return drafts if observation.ndim == 2 else drafts[0]
+    return ADDITION.continue_rows(observation, continuation)
 
 
 def continuation(text: str) -> str:

@@ -8,7 +8,6 @@ from gymnasium import spaces
 
 from addition_gym.checks import one_of, shown, whole
 from addition_gym.tasks.addition import Addition
-from addition_gym.tasks.task import MAX_TOKENS_MARGIN as MAX_TOKENS_MARGIN
 from addition_gym.tasks.task import Task
 from addition_gym.vocabulary import VOCAB_SIZE
 

@@ -21,6 +21,7 @@ ends with the line break after the result.
 from typing import Literal, NamedTuple
 
 from addition_gym.checks import check_digits, check_operands
+from addition_gym.texts import departure, line_after
 
 OPENING = "\n<scratch>\n"
 """What a completion begins with."""
@@ -107,9 +108,7 @@ def answer(completion: str) -> str | None:
     :param completion: what a model wrote, right or wrong
     :return: the line without its line break, or ``None`` if the completion does not reach the end of one
     """
-    _, closing, rest = completion.partition(CLOSING)
-    line, line_break, _ = rest.partition("\n")
-    return line if closing and line_break else None
+    return line_after(CLOSING, completion)
 
 
 def is_correct(completion: str, a: int, b: int) -> bool:
@@ -124,13 +123,7 @@ def first_error(completion: str, a: int, b: int) -> int:
     :return: index of the first character that differs from ``solution(a, b)``, the length of the shorter of the two if one
         is a proper prefix of the other, or -1 if they are equal
     """
-    expected = solution(a, b)
-    if completion == expected:
-        return -1
-    for index, (given, right) in enumerate(zip(completion, expected, strict=False)):
-        if given != right:
-            return index
-    return min(len(completion), len(expected))
+    return departure(completion, solution(a, b))
 
 
 def longest_text(digits: int) -> int:

@@ -10,7 +10,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from addition_gym import drafts, scratchpad
+from addition_gym import drafts
 from addition_gym.checks import one_of, shown, whole
 from addition_gym.episode import (
     Reward,
@@ -28,9 +28,7 @@ from addition_gym.problems import Distribution, Split
 from addition_gym.tasks import make_task
 from addition_gym.tasks.addition import DEFAULT_DIGITS, addition
 from addition_gym.tasks.task import Task
-from addition_gym.vocabulary import PAD_TOKEN_ID, encode
-
-_CLOSING = encode(scratchpad.CLOSING)
+from addition_gym.vocabulary import PAD_TOKEN_ID
 
 
 class TokenVectorEnv(VectorEnv[Tokens, npt.NDArray[np.int64], npt.NDArray[Any]]):
@@ -259,7 +257,6 @@ class ScratchpadAddVectorEnv(TokenVectorEnv):
     ):
         task = addition(digits, distribution, pretrained_digits, split)
         super().__init__(num_envs, task, reward, max_tokens, render_mode, n_samples_per_problem)
-        self._closing = _CLOSING
 
 
 def _is_list(values: Any) -> bool:

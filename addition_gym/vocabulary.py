@@ -4,7 +4,7 @@ Token 0 is padding, tokens 1 to V - 1 are the characters in code-point order. Th
 changes. :func:`encode` and :func:`decode` are those of scratchpad addition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,16 @@ class Vocabulary:
         for row, ids in enumerate(rows):
             tokens[row, : len(ids)] = ids
         return tokens
+
+    def continue_rows(self, observation: npt.NDArray[np.int64], continuation: Callable[[str], str]) -> npt.NDArray[np.int64]:
+        """Token ids of how texts go on.
+
+        :param observation: token ids padded right, int64 ``(T,)``, or of several texts ``(B, T)``
+        :param continuation: of a text
+        :return: token ids padded right, int64 ``(K,)`` or ``(B, K)``
+        """
+        rows = self.encode_rows([continuation(self.decode(row)) for row in np.atleast_2d(observation)])
+        return rows if observation.ndim == 2 else rows[0]
 
     def decode(self, tokens: npt.ArrayLike) -> str:
         """Turn token ids back into text; padding is left out.

@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.episode import MAX_TOKENS_MARGIN
-from addition_gym.scratchpad import longest_text
+from addition_gym.tasks.addition import default_max_tokens
 from policies.gpt2 import build_gpt2, gpt2_config
 from policies.model_files import save_gpt2
 
@@ -18,8 +17,7 @@ def save_random_model(folder: Path, digits: int, n_layer: int = 3, n_head: int =
     would end an episode, is never sampled.
     """
     torch.manual_seed(0)
-    n_positions = longest_text(digits) + MAX_TOKENS_MARGIN
-    model = build_gpt2(gpt2_config(VOCAB_SIZE, n_positions, n_layer, n_head, n_embd, PAD_TOKEN_ID))
+    model = build_gpt2(gpt2_config(VOCAB_SIZE, default_max_tokens(digits), n_layer, n_head, n_embd, PAD_TOKEN_ID))
     with torch.no_grad():
         model.transformer.ln_f.bias.fill_(1.0)
         model.lm_head.weight[PAD_TOKEN_ID] = -1.0

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from addition_gym import encode, env, errors, prompt, scratchpad, solution, vector_env
+from addition_gym import env, errors, prompt, scratchpad, solution
+from addition_gym.tasks.addition import Addition
 from tests.addition_gym.helpers import ALPHABET, PROMPT, SOLUTION, fragments, operand
 from tests.fuzz import oracle, task
 from tests.fuzz.__main__ import fuzz
@@ -59,7 +60,7 @@ def first_failure(case: Callable[[np.random.Generator], None], tries: int) -> in
         (task.checker, scratchpad, "first_error", one_too_late),
         (task.options, env, "check_seed", lambda seed: None),
         (task.environment, env, "end_of_episode", lambda *_: {"is_success": False}),
-        (task.vector_environment, vector_env, "_CLOSING", encode("scratch>\n")[1:]),
+        (task.vector_environment, Addition, "closing", "cratch>\n"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from addition_gym.checks import one_of, shown, whole
 from addition_gym.problems import Split, split_of_text
+from addition_gym.texts import departure, line_after
 from addition_gym.vocabulary import Vocabulary
 
 Sizes = Literal["identical", "up_to", "mixture"]
@@ -152,9 +153,7 @@ class Task(ABC):
 
     def answer(self, completion: str) -> str | None:
         """The line that answers, without its line break, or None if the completion does not reach the end of one."""
-        start = completion.find(self.closing)
-        line, line_break, _ = completion[start + len(self.closing) :].partition("\n")
-        return line if start >= 0 and line_break else None
+        return line_after(self.closing, completion)
 
     def expected(self, problem: Any) -> str:
         """The right answer."""
@@ -171,7 +170,8 @@ class Task(ABC):
         return self.solution(problem)
 
     def first_error(self, completion: str, problem: Any) -> int:
-        """Index of the first token that departs from the right text, or -1; see :func:`departure`."""
+        """Index of the first token that departs from the right text, or -1; see
+        :func:`addition_gym.texts.departure`."""
         return departure(completion, self.right_text(completion, problem))
 
     def critical_tokens(self, problem: Any) -> Sequence[int]:
@@ -189,20 +189,4 @@ class Task(ABC):
         :return: token ids padded right, int64 ``(K,)`` or ``(B, K)``; nothing but padding for a text that is complete, or that
             is none of the task
         """
-        texts = [self.vocabulary.decode(row) for row in np.atleast_2d(observation)]
-        drafts = self.vocabulary.encode_rows([self.continuation(text) for text in texts])
-        return drafts if observation.ndim == 2 else drafts[0]
-
-
-def departure(completion: str, right: str) -> int:
-    """Where a completion first departs from the right one.
-
-    :return: index of the first character that differs, the length of the shorter of the two if one is a proper prefix of the
-        other, or -1 if they are equal
-    """
-    if completion == right:
-        return -1
-    for index, (given, expected) in enumerate(zip(completion, right, strict=False)):
-        if given != expected:
-            return index
-    return min(len(completion), len(right))
+        return self.vocabulary.continue_rows(observation, self.continuation)

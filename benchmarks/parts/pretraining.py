@@ -6,26 +6,23 @@ import numpy as np
 from rich.console import Console
 
 from addition_gym import PAD_TOKEN_ID, VOCAB_SIZE
-from addition_gym.episode import MAX_TOKENS_MARGIN
-from addition_gym.problems import ProblemSampler
-from addition_gym.scratchpad import longest_text
 from benchmarks.measure import Part, Row, Settings, compare, interleave
 from policies.gpt2 import build_gpt2, gpt2_config
 from train.pretraining.arguments import PRESETS
 from train.pretraining.data import packed_blocks
-from train.pretraining.pretrain import Stage, train_stage
+from train.pretraining.pretrain import Stage, longest_episode, task_of, train_stage
 
 
 def measure(settings: Settings) -> list[Row]:
     """Optimizer steps of the tiny preset, and batches of the same size."""
     args = dataclasses.replace(PRESETS["tiny"], digits=settings.digits, device=settings.device)
-    n_positions = longest_text(args.digits + 3) + MAX_TOKENS_MARGIN
+    task = task_of(args)
+    n_positions = longest_episode(args, task)
     config = gpt2_config(VOCAB_SIZE, n_positions, args.n_layer, args.n_head, args.n_embd, PAD_TOKEN_ID)
     model = build_gpt2(config).to(settings.device)
-    block_size = longest_text(args.digits + 1)
+    block_size = task.longest_text
     n_blocks = -(-args.tokens_per_step // block_size)
-    sampler = ProblemSampler(args.digits, "up_to", split="train")
-    batches = packed_blocks(sampler, np.random.default_rng(0), n_blocks, block_size)
+    batches = packed_blocks(task.pretraining, np.random.default_rng(0), n_blocks, block_size)
     steps = settings.pretraining_steps
 
     def train() -> int:

@@ -1,55 +1,34 @@
 """Pre-training data: whole examples packed into blocks, one after another."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from addition_gym import PAD_TOKEN_ID
-from addition_gym.tasks.addition import Addition
-
-Example = tuple[np.ndarray, np.ndarray]
-"""Tokens of a prompt and of the completion to be learnt."""
+from addition_gym.tasks import Task
 
 
-ADDITION = Addition()
-
-
-class Sampler(Protocol):
-    """Draws problems."""
-
-    def sample(self, rng: np.random.Generator) -> Any:
-        """One of them."""
-
-
-def packed_blocks(
-    sampler: Sampler,
-    rng: np.random.Generator,
-    n_blocks: int,
-    block_size: int,
-    write: Callable[[Any, np.random.Generator], Example] = ADDITION.example,
-) -> Iterator[tuple[Tensor, Tensor]]:
+def packed_blocks(task: Task, rng: np.random.Generator, n_blocks: int, block_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches of blocks. A block starts at the start of an example and holds as many whole examples as fit.
 
-    :param sampler: the problems
+    :param task: whose problems and demonstrations
     :param rng: the only source of randomness
     :param n_blocks: B, blocks of a batch
     :param block_size: T, tokens that the model reads; at least the longest example
-    :param write: makes an example of a problem; by default one of addition
     :return: tokens, int64 ``(B, T + 1)``, padded right, and a mask ``(B, T + 1)`` that is True on completion tokens, the only
         ones to be learnt
     :raises ValueError: if an example does not fit into a block
     """
-    waiting: Example | None = None
+    waiting: tuple[np.ndarray, np.ndarray] | None = None
     while True:
         tokens = np.full((n_blocks, block_size + 1), PAD_TOKEN_ID, dtype=np.int64)
         mask = np.zeros((n_blocks, block_size + 1), dtype=np.bool_)
         for row in range(n_blocks):
             used = 0
             while True:
-                question, worked = waiting or write(sampler.sample(rng), rng)
+                question, worked = waiting or task.example(task.sample(rng), rng)
                 end = used + len(question) + len(worked)
                 if used == 0 and end > block_size + 1:
                     raise ValueError(

@@ -235,7 +235,7 @@ def train_stage(
     n_blocks = -(-args.tokens_per_step // block_size)
     last_start = int(model.config.n_positions) - block_size
     rng = np.random.default_rng(stage.seed)
-    batches = packed_blocks(problems, rng, n_blocks, block_size, problems.example)
+    batches = packed_blocks(problems, rng, n_blocks, block_size)
     if checkpoint:
         checkpoint.restore(model, optimizers, average)
     model.train()

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from addition_gym import PAD_TOKEN_ID, decode, prompt, solution
-from addition_gym.problems import ProblemSampler
+from addition_gym.tasks.addition import Addition
 from tests.train.helpers import bucket
 from train.pretraining.data import packed_blocks
 
-SAMPLER = ProblemSampler(2, "up_to", split="train")
+TASK = Addition(2, "up_to", split="train")
 N_BLOCKS, BLOCK_SIZE = 3, 400
 
 
 def batches(count: int = 4, seed: int = 0, block_size: int = BLOCK_SIZE) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(islice(packed_blocks(SAMPLER, np.random.default_rng(seed), N_BLOCKS, block_size), count))
+    return list(islice(packed_blocks(TASK, np.random.default_rng(seed), N_BLOCKS, block_size), count))
 
 
 def examples(row: torch.Tensor) -> list[tuple[int, int]]:
@@ -41,7 +41,7 @@ def test_whole_examples_one_after_another_then_padding(block_size) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_block_may_be_full_to_the_last_token(count) -> None:
-    class Always:
+    class Always(Addition):
         def sample(self, rng: np.random.Generator) -> tuple[int, int]:
             return 99, 99
 
@@ -66,7 +66,7 @@ def test_nothing_is_lost_between_blocks_and_batches() -> None:
     rows = [row for tokens, _ in batches() for row in tokens]
     packed = [examples(row) for row in rows]
     rng = np.random.default_rng(0)
-    drawn = [SAMPLER.sample(rng) for _ in range(sum(map(len, packed)))]
+    drawn = [TASK.sample(rng) for _ in range(sum(map(len, packed)))]
     assert [problem for row in packed for problem in row] == drawn
     for row, following in pairwise(packed):
         assert sum(len(text(problem)) for problem in row) + len(text(following[0])) > BLOCK_SIZE + 1
@@ -86,6 +86,6 @@ def test_same_seed_same_data_other_seed_other() -> None:
 
 def test_an_example_longer_than_a_block_is_refused() -> None:
     """Otherwise all that follow are empty blocks, whose loss is not a number."""
-    stream = packed_blocks(SAMPLER, np.random.default_rng(0), N_BLOCKS, 150)
+    stream = packed_blocks(TASK, np.random.default_rng(0), N_BLOCKS, 150)
     with pytest.raises(ValueError, match="block_size"):
         list(islice(stream, 5))
