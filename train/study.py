@@ -8,25 +8,19 @@ from typing import Annotated, Literal
 
 import tyro
 
-from train.experiment.arguments import RunnerArgs
+from train.experiment.arguments import Method, RunnerArgs, Stage
 from train.finetuning.arguments import PPOArgs
 from train.run.arguments import hinted
 from train.run.process import run_command
-
-Stage = Annotated[Literal["screening", "tuning", "test", "matched", "front", "report"], tyro.conf.arg(metavar="STAGE")]
 
 
 @hinted
 @dataclass(frozen=True)
 class StudyArgs:
-    stage: tyro.conf.Positional[Stage]
+    stage: tyro.conf.Positional[Annotated[Stage | Literal["report"], tyro.conf.arg(metavar="STAGE")]]
     """screening, tuning, test, matched or front, each of which needs the ones before; or report, which trains nothing, needs
     the test, and adds what else is finished."""
-    methods: tuple[Literal["no KL", "uniform", "prioritized", "calibrated", "shuffled"], ...] = (
-        "no KL",
-        "uniform",
-        "prioritized",
-    )
+    methods: tuple[Method, ...] = ("no KL", "uniform", "prioritized")
     """Which methods are tuned and tested; the stage matched has arms of its own."""
     pretrained: str = "tiny"
     """The base model."""

@@ -4,13 +4,17 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import tyro
 
 from train.finetuning.arguments import PPOArgs
 from train.run.arguments import hinted
 
+Stage = Literal["screening", "tuning", "test", "matched", "front"]
+"""Of the study."""
+Method = Literal["no KL", "uniform", "prioritized", "calibrated", "shuffled"]
+"""That the study tunes and tests."""
 LOCAL = "local"
 """The address of a Ray that is started on this machine, and ends with the command."""
 PLACES = ("run_folder", "resume")

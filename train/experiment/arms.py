@@ -10,8 +10,9 @@ from train.experiment.arguments import PLACES, refuse_place
 from train.experiment.identity import written
 from train.experiment.results import Results
 from train.experiment.store import Store
-from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
+from train.finetuning.arguments import PRESETS, PPOArgs
 from train.finetuning.finetune import token_weights
+from train.run.arguments import ADDITION
 
 Arms = Mapping[str, PPOArgs]
 """Arguments of fine-tuning by the name of the arm; their seed is the first one."""

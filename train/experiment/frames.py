@@ -10,10 +10,11 @@ import pandas as pd
 
 from policies.safe_files import read_json
 from train.experiment.identity import accuracies_before, differences, recorded_identity, written
-from train.finetuning.arguments import ADDITION, BEFORE_IT_EXISTED, PPOArgs
+from train.finetuning.arguments import BEFORE_IT_EXISTED, PPOArgs
 from train.measure.episodes import SUCCESS
 from train.measure.learning_speed import LearningSpeed, learning_speed
 from train.measure.task_accuracy import HARDER
+from train.run.arguments import ADDITION
 from train.run.log import EPISODES, PROGRESS, STEP, Progress, in_order
 from train.run.run import RECORD, RESULTS, read_record
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from rich.console import Console
 
 from train.experiment.arms import Arms, Experiment
-from train.experiment.results import Results, RunResult, paired_seeds, read_result
+from train.experiment.results import Results, Runs, paired_seeds, read_results
 from train.experiment.verdict import FOCUS, compare
 from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
@@ -25,7 +24,6 @@ from train.measure.statistics import FEWEST_RUNS, Estimate, interquartile_mean, 
 from train.measure.tables import markdown_table, rich_table
 from train.run.files import write_rows
 from train.run.meter import duration
-from train.run.run import FinishedRun
 
 MARKERS = "osD^vPX*<>ph"
 """One per arm, so that a picture can be read in grey."""
@@ -50,8 +48,6 @@ COLUMNS = {"spent": slice(1, 5), "speed": slice(5, 9), "paired": slice(9, None)}
 LINEAR_TO = 1
 """Nats per episode up to which the axis of the KL is linear; it is logarithmic from there."""
 KL_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-Runs = Mapping[tuple[str, int], FinishedRun]
-"""Finished runs by arm and seed."""
 
 
 def report(experiment: Experiment, runs: Runs, console: Console) -> None:
@@ -62,11 +58,7 @@ def report(experiment: Experiment, runs: Runs, console: Console) -> None:
     :param console: for the table
     """
     arms, output = experiment.arms, experiment.output
-    results: dict[str, dict[int, RunResult]] = {}
-    for arm, args in arms.items():
-        seeds = {seed: run for (of, seed), run in runs.items() if of == arm}
-        before = experiment.store.before(args) if seeds else {}
-        results[arm] = {seed: read_result(arm, seed, run, args.extra_digits, before) for seed, run in seeds.items()}
+    results = read_results(arms, runs, experiment.store)
     kinds = {Kind(args.extra_digits).name for args in arms.values()}
     longer = kinds.pop() if len(kinds) == 1 else "N+k"
     header, rows = arm_table(results, longer)

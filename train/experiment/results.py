@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from train.experiment.frames import at_the_end
+from train.experiment.store import Store
+from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Kind
 from train.measure.learning_speed import learning_speed
 from train.run.run import FinishedRun
@@ -36,6 +38,8 @@ class RunResult:
     episodes_to_threshold: float
 
 
+Runs = Mapping[tuple[str, int], FinishedRun]
+"""Finished runs by arm and seed."""
 Results = Mapping[str, Mapping[int, RunResult]]
 """Results by arm and seed; an arm may have none."""
 
@@ -63,6 +67,21 @@ def read_result(arm: str, seed: int, run: FinishedRun, extra_digits: int, before
         seconds=run.results["seconds"],
         **learning_speed(run.progress.rollouts)._asdict(),
     )
+
+
+def read_results(arms: Mapping[str, PPOArgs], runs: Runs, store: Store) -> Results:
+    """What the runs of an experiment found.
+
+    :param arms: of the experiment
+    :param runs: those that are done
+    :param store: which knows the accuracies before training
+    """
+    results: dict[str, dict[int, RunResult]] = {}
+    for arm, args in arms.items():
+        seeds = {seed: run for (of, seed), run in runs.items() if of == arm}
+        before = store.before(args) if seeds else {}
+        results[arm] = {seed: read_result(arm, seed, run, args.extra_digits, before) for seed, run in seeds.items()}
+    return results
 
 
 def paired_seeds(results: Results, *arms: str) -> list[int]:

@@ -1,5 +1,6 @@
 """Runs side by side: how they differ, their results, and their curves."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from train.measure.accuracy import Accuracy
 from train.measure.curves import draw
 from train.measure.episodes import SUCCESS
 from train.measure.learning_speed import THRESHOLD, median_episodes
-from train.measure.statistics import FEWEST_RUNS, Estimate, interquartile_mean, mean, sign_flip_p, t_mean
+from train.measure.statistics import FEWEST_RUNS, Estimate, interquartile_mean, mean, paired_p, t_mean
 from train.measure.tables import rich_table
 
 CAPTION = (
@@ -124,7 +125,7 @@ def changes(runs: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     if not len(seeds) or runs is first or _task(runs) != _task(first):
         return [*cells, "", "", ""]
     difference = ours[seeds] - theirs[seeds]
-    p = f"{sign_flip_p(difference):.3f}" if len(seeds) >= FEWEST_RUNS else ""
+    p = "" if math.isnan(found := paired_p(difference)) else f"{found:.3f}"
     return [*cells, f"{mean(difference):+.1f}", t_mean(difference).interval("+.1f"), p]
 
 

@@ -2,17 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from train.experiment.arguments import Method, Stage
 from train.experiment.arms import Arms, plan
-from train.experiment.results import Results, RunResult, read_result
+from train.experiment.results import Results, RunResult, Runs, read_results
 from train.experiment.store import Store
 from train.finetuning.arguments import PPOArgs
-
-Stage = Literal["screening", "tuning", "test", "matched", "front"]
-Method = Literal["no KL", "uniform", "prioritized", "calibrated", "shuffled"]
 
 EPISODES = 768
 """The budget of a run."""
@@ -95,8 +93,8 @@ def arms_of(stage: Stage, base: PPOArgs, methods: Sequence[Method], store: Store
 
 def kept(base: PPOArgs, method: Method, store: Store) -> list[PPOArgs]:
     """The trials that are run on more seeds, after the screening."""
-    results = read(arms_of("screening", base, [method], store), SEEDS["screening"], store)
     arms = arms_of("screening", base, [method], store)
+    results = read(arms, SEEDS["screening"], store)
     (seed,) = {args.seed for args in arms.values()}
     keeping = [arm for arm in arms if results[arm][seed].retention >= WORST_SCREENED] or list(arms)
     best = sorted(keeping, key=lambda arm: results[arm][seed].success_area, reverse=True)[:KEPT_TRIALS]
@@ -120,20 +118,24 @@ def chosen(base: PPOArgs, method: Method, store: Store) -> tuple[PPOArgs, list[R
     return arms[best], results[best]
 
 
-def read(arms: Arms, seeds: int, store: Store) -> Results:
-    """What the runs of a stage found.
+def finished(arms: Arms, seeds: int, store: Store) -> Runs:
+    """All runs of a stage.
 
     :raises ValueError: if one is not there
     """
-    results: dict[str, dict[int, RunResult]] = {arm: {} for arm in arms}
+    runs = {}
     for (arm, seed), args in plan(arms, seeds).items():
-        run = store.get(args)
-        if run is None:
+        if (run := store.get(args)) is None:
             raise ValueError(
                 f"store must hold the run of {arm} and seed {seed}, but {str(store.root)!r} does not: run the stage before"
             )
-        results[arm][seed] = read_result(arm, seed, run, args.extra_digits, store.before(args))
-    return results
+        runs[arm, seed] = run
+    return runs
+
+
+def read(arms: Arms, seeds: int, store: Store) -> Results:
+    """What the runs of a stage found; errors as :func:`finished`."""
+    return read_results(arms, finished(arms, seeds, store), store)
 
 
 def _at(base: PPOArgs, args: PPOArgs) -> PPOArgs:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from scipy import stats
 
+from train.experiment.arguments import Method
 from train.experiment.results import Results, paired_seeds
 from train.experiment.store import Store
-from train.experiment.study import DOMAIN, SEEDS, TUNED, Method, arms_of, chosen, read, trials
+from train.experiment.study import DOMAIN, SEEDS, TUNED, arms_of, chosen, finished, read, trials
 from train.finetuning.arguments import PPOArgs
 from train.measure.learning_speed import SAMPLED
 from train.measure.pictures import STYLES
-from train.measure.statistics import FEWEST_RUNS, Estimate, detectable, sign_flip_p, t_mean
+from train.measure.statistics import Estimate, detectable, paired_p, t_mean
 from train.measure.tables import markdown_table, rich_table
 from train.run.files import write_rows
-from train.run.log import EPISODES
 from train.run.run import FinishedRun
 
 MEASURES = {"success_area": ("area", 100.0), "gain": ("gain", 1.0), "retention": ("retention", 1.0), "kl": ("KL", 1.0)}
@@ -62,8 +62,7 @@ class Difference:
         seeds, (name, factor) = paired_seeds(results, first, second), MEASURES[measure]
         one, other = (np.array([getattr(results[arm][seed], measure) for seed in seeds]) for arm in (first, second))
         found = factor * (one - other)
-        p = sign_flip_p(found) if len(seeds) >= FEWEST_RUNS else math.nan
-        return cls(first, second, name, len(seeds), t_mean(found), p, detectable(found))
+        return cls(first, second, name, len(seeds), t_mean(found), paired_p(found), detectable(found))
 
     def numbers(self) -> dict[str, Any]:
         """The same as numbers, the ends of the interval by themselves."""
@@ -123,10 +122,9 @@ def draw_study(runs: Mapping[str, Sequence[FinishedRun]], found: Sequence[Differ
 
 
 def _draw_success(axes: Axes, arm: str, runs: Sequence[FinishedRun], colour: str, dash: object) -> None:
-    curves = [[(row[EPISODES], row[SAMPLED]) for row in run.progress.rollouts if SAMPLED in row] for run in runs]
-    length = min(map(len, curves))
-    points = np.array([curve[:length] for curve in curves])  # (runs, rollouts, 2)
-    episodes, success = points[0, :, 0], points[:, :, 1]
+    curves = [run.progress.curve(SAMPLED) for run in runs]
+    length = min(len(success) for _, success in curves)
+    episodes, success = curves[0][0][:length], np.array([values[:length] for _, values in curves])  # (runs, rollouts)
     estimates = [t_mean(values) for values in success.T]
     axes.plot(episodes, [each.value for each in estimates], color=colour, linestyle=dash, label=f"{arm} ({len(runs)})")
     axes.fill_between(episodes, [each.low for each in estimates], [each.high for each in estimates], color=colour, alpha=0.15)
@@ -175,10 +173,9 @@ def report_study(base: PPOArgs, methods: Sequence[Method], store: Store, command
     output.mkdir(parents=True, exist_ok=True)
     rows = [{"stage": stage, **each.numbers()} for stage, those in found.items() for each in those]
     write_rows(output / "differences.csv", rows)
-    runs = {
-        arm: [run for seed in results["test"][arm] if (run := store.get(replace(args, seed=seed)))]
-        for arm, args in arms["test"].items()
-    }
+    runs: dict[str, list[FinishedRun]] = {arm: [] for arm in arms["test"]}
+    for (arm, _), run in finished(arms["test"], SEEDS["test"], store).items():
+        runs[arm].append(run)
     draw_study(runs, found["test"], output / "study.png")
     every = {f"{stage} {arm}": of_arm for stage, of_stage in results.items() for arm, of_arm in of_stage.items()}
     tables = {

@@ -20,7 +20,6 @@ from train.finetuning.finetune import make_agent
 from train.measure.learning_speed import SAMPLED
 from train.measure.statistics import Estimate, sign_flip_p, t_mean
 from train.run.files import write_json
-from train.run.log import EPISODES
 from train.run.models import Model
 from train.run.own_code import OwnCode
 from train.run.run import RESULTS
@@ -246,8 +245,8 @@ def make_row(entry: Entry, rules: Rules, store: Store, runner: Runner, by: str, 
         assert run is not None
         ended = max(ended, (run.folder / RESULTS).stat().st_mtime)
         result = read_result(entry.name, each.seed, run, each.extra_digits, store.before(each))
-        logged = [row for row in run.progress.rollouts if SAMPLED in row]
-        curve = {"episodes": [row[EPISODES] for row in logged], "success": [row[SAMPLED] for row in logged]}
+        episodes, success = run.progress.curve(SAMPLED)
+        curve = {"episodes": episodes.tolist(), "success": success.tolist()}
         results.append({**{name: getattr(result, name) for name in MEASURES}, "curve": curve})
         made_by += [session for session in run.record["sessions"] if session not in made_by]
     return Row(

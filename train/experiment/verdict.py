@@ -1,13 +1,12 @@
 """The decision rule of the matched-budget experiment, which ``docs/matched_budget.md`` states and explains."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from train.experiment.results import Results, paired_seeds
-from train.measure.statistics import FEWEST_RUNS, Estimate, paired_difference, probability_of_improvement, sign_flip_p, t_mean
+from train.measure.statistics import Estimate, paired_difference, paired_p, probability_of_improvement, t_mean
 
 FOCUS = "prioritized"
 """The arm that all others are compared with."""
@@ -66,10 +65,10 @@ def compare(results: Results, other: str) -> Comparison:
         other,
         difference=paired_difference(focus, rival),
         difference_t=t_mean(focus - rival),
-        p=sign_flip_p(focus - rival) if len(seeds) >= FEWEST_RUNS else math.nan,
+        p=paired_p(focus - rival),
         improvement=probability_of_improvement(focus, rival),
         area=t_mean(areas[0] - areas[1]),
-        area_p=sign_flip_p(areas[0] - areas[1]) if len(seeds) >= FEWEST_RUNS else math.nan,
+        area_p=paired_p(areas[0] - areas[1]),
     )
 
 

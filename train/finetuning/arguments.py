@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from train.measure.choices import HeldOut
-from train.run.arguments import hinted
+from train.run.arguments import ADDITION, hinted
 
 # As in agents and addition_gym, whose import would take the time that --help should take
 Certainty = Literal["negentropy", "min_entropy", "max_prob"]
@@ -16,8 +16,6 @@ KLEstimator = Literal["full", "k2", "k3", "rk3"]
 ClipRule = Literal["ppo", "dppo_binary", "dppo_tv"]
 Reward = Literal["binary", "signed"]
 Baseline = Literal["critic", "class", "rloo", "grpo", "grpo_no_std"]
-
-ADDITION = "ScratchpadAdd-v0"
 
 
 @hinted

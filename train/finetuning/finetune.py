@@ -13,10 +13,11 @@ from agents import PrioritizedKLPPO
 from agents.weighting import TokenWeights, named_weighting
 from policies.checks import above, at_least, between
 from policies.device import resolve_device
-from train.finetuning.arguments import ADDITION, PRESETS, PPOArgs
+from train.finetuning.arguments import PRESETS, PPOArgs
 from train.finetuning.tasks import Task, task_of
 from train.measure.accuracy import Accuracy, accuracy_table
 from train.measure.callbacks import DURING, AccuracyCallback, HyperparameterCallback, PositionCallback, ProgressCallback
+from train.run.arguments import ADDITION
 from train.run.checkpoints import AGENT, CheckpointCallback, Checkpoints, agents_of, load_newest_agent, rescue, save_agent
 from train.run.logger import run_logger
 from train.run.meter import Advance, duration, meter

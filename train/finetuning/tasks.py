@@ -14,12 +14,13 @@ from addition_gym.vector_env import TokenVectorEnv
 from agents import PrioritizedKLPPO
 from agents.baselines import Baseline
 from policies.safe_files import read_json
-from train.finetuning.arguments import ADDITION, PPOArgs
+from train.finetuning.arguments import PPOArgs
 from train.measure.accuracy import Accuracy, Kind, accuracies
 from train.measure.callbacks import CriticalTokenCallback, InspectorCallback, SampleCallback
 from train.measure.choices import HeldOut
 from train.measure.episodes import SUCCESS, play
 from train.measure.task_accuracy import HARDER, PRETRAINED, evaluate_task
+from train.run.arguments import ADDITION
 from train.run.meter import SILENT, meter
 from train.run.models import Model
 from train.run.named_task import named_task, registered_name

@@ -124,6 +124,11 @@ def sign_flip_p(differences: ArrayLike, seed: int = 0) -> float:
     return float(np.mean(np.abs(sums) >= observed * (1 - 1e-12)))
 
 
+def paired_p(differences: ArrayLike) -> float:
+    """:func:`sign_flip_p` where there is an interval beside it: NaN for fewer than :data:`FEWEST_RUNS`."""
+    return sign_flip_p(differences) if len(np.asarray(differences)) >= FEWEST_RUNS else math.nan
+
+
 def interquartile_mean(*strata: ArrayLike, seed: int = 0) -> Estimate:
     """Mean of the middle half of all runs of all tasks (IQM). Parameters and errors are those of :func:`bootstrap`."""
     return bootstrap(lambda *samples, axis: stats.trim_mean(np.concatenate(samples, axis), 0.25, axis=axis), *strata, seed=seed)

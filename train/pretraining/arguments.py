@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from train.run.arguments import hinted
+from train.run.arguments import ADDITION, hinted
 
 
 @hinted
@@ -12,7 +12,7 @@ from train.run.arguments import hinted
 class PretrainArgs:
     preset: Literal["tiny", "seven", "parity", "paper"] = "tiny"
     """Where the other defaults come from."""
-    task: str = "ScratchpadAdd-v0"
+    task: str = ADDITION
     """What the model is for: the id of a task, or one of your own that a module or a file registers, as module:id or
     file.py:id."""
     task_arguments: str = ""

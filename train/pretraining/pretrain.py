@@ -32,6 +32,7 @@ from train.pretraining.arguments import PRESETS, PretrainArgs
 from train.pretraining.checkpoint import Checkpoint
 from train.pretraining.data import packed_blocks
 from train.pretraining.muon import Muon
+from train.run.arguments import ADDITION
 from train.run.checkpoints import FOLDER as CHECKPOINTS
 from train.run.checkpoints import Checkpoints, newest_sound
 from train.run.files import write_json
@@ -47,7 +48,6 @@ MODEL = "model"
 """Its folder in the run folder."""
 LARGEST_GAP = 16
 """Of positions, before a token."""
-ADDITION = PretrainArgs.task
 OF_ADDITION = ("digits", "longest_digits", "distribution")
 """Arguments that only addition has."""
 KEPT = 2

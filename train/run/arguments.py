@@ -11,6 +11,8 @@ import tyro
 
 Args = TypeVar("Args")
 
+ADDITION = "ScratchpadAdd-v0"
+"""The task that commands are about unless they are told another."""
 EXTENDING = ("total_timesteps",)
 """Arguments that may change when a run is resumed."""
 

@@ -23,8 +23,9 @@ from policies.device import resolve_device
 from policies.model_files import BUNDLED
 from policies.nanogpt import is_nanogpt
 from policies.safe_files import read_json
+from train.run.arguments import ADDITION
 from train.run.checkpoints import AGENT
-from train.run.named_task import ADDITION, named_task
+from train.run.named_task import named_task
 from train.run.run import read_record
 
 PRETRAINING = "pretraining.json"

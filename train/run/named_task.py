@@ -8,8 +8,6 @@ from addition_gym.tasks import TASKS, Task, make_task
 from policies.checks import one_of
 from train.run.own_code import OwnCode
 
-ADDITION = "ScratchpadAdd-v0"
-
 
 def registered_name(argument: str, spec: str) -> str:
     """The id of an environment; one's own module or file that registers it is imported.

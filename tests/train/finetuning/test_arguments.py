@@ -1,8 +1,9 @@
 import pytest
 
 from addition_gym import solution
-from train.finetuning.arguments import ADDITION, PRESETS
+from train.finetuning.arguments import PRESETS
 from train.pretraining.arguments import PRESETS as PRETRAIN_PRESETS
+from train.run.arguments import ADDITION
 
 
 @pytest.mark.parametrize("preset", [name for name, args in PRESETS.items() if args.env == ADDITION])
